@@ -1,0 +1,1 @@
+"""Records, codecs, topic names and settings: the contracts every other folder speaks."""

@@ -1,0 +1,59 @@
+"""Features of a user at the moment of an upload: what state and stores hand to the cascade."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+WINDOWS_S: Final[tuple[int, ...]] = (10, 60, 3600, 86400)
+"""Velocity windows, seconds."""
+WINDOW_NAMES: Final[tuple[str, ...]] = ("10s", "1m", "1h", "1d")
+
+
+class Window(msgspec.Struct, frozen=True, array_like=True):
+    """What one user did within one window that ends with this upload (which counts)."""
+
+    count: int
+    """Uploads, exact to the bucket."""
+    distinct_texts: int
+    """Estimated by linear counting; exact while small."""
+    distinct_communities: int
+    mean_gap_s: float
+    """Mean seconds between uploads, to the bucket's width; the window's length for one upload."""
+
+
+_SINGLE: Final = tuple(Window(1, 1, 1, float(width)) for width in WINDOWS_S)
+
+
+class Velocity(msgspec.Struct, frozen=True, array_like=True):
+    """Four windows, in the order of `WINDOWS_S`. The default is a user's only upload."""
+
+    windows: tuple[Window, Window, Window, Window] = _SINGLE  # type: ignore[assignment]  # a generator's length is not typed
+    duplicate: bool = False
+    """This content id was seen before: it did not count again."""
+
+
+class UserFeatures(msgspec.Struct, frozen=True, kw_only=True):
+    """What the feature store knows about a user. Defaults are those of an unknown user."""
+
+    reputation: float = 50.0
+    """0 to 100."""
+    violations: int = 0
+    toxicity_rate: float = 0.0
+    """Share of the user's past uploads that were rejected, 0 to 1."""
+    report_rate: float = 0.0
+    uploads: int = 0
+    known: bool = False
+    """False where the store has no row (or cannot be reached): treated as cold start."""
+
+
+class ThreadContext(msgspec.Struct, frozen=True, kw_only=True):
+    """What the thread and the community look like around an upload."""
+
+    parent_toxicity: float | None = None
+    community_baseline: float | None = None
+
+
+SINGLE: Final = Velocity()
+"""A user's only upload."""

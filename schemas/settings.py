@@ -1,0 +1,183 @@
+"""Settings: one typed, frozen model. A YAML profile in `conf/`, then the environment.
+
+A profile is `conf/profiles/NAME.yaml`. An environment variable `SLUICE_KAFKA__BOOTSTRAP`
+overrides `kafka.bootstrap`, and so on. Wrong values stop the start, naming field and file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from schemas.errors import ConfigError
+from schemas.topics import Topics, topics
+
+ROOT = Path(__file__).resolve().parent.parent
+CONF = ROOT / "conf"
+
+Positive = Annotated[int, Field(gt=0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class KafkaSettings(_Section):
+    """Where Kafka is and how topics are made."""
+
+    bootstrap: str = "localhost:9092"
+    topic_prefix: str = Field(default="moderation", pattern=r"^[a-zA-Z0-9._-]{1,100}$")
+    group_id: str = "sluice-moderation"
+    partitions: Positive = 4
+    replication: Positive = 1
+    retention_hours: Positive = 168
+    start: Literal["earliest-offset", "latest-offset", "group-offsets"] = "group-offsets"
+    """Where a job without a checkpoint begins; group-offsets falls back to earliest."""
+    client: dict[str, str] = {}
+    """More client properties (security.protocol, sasl.*), passed through to Flink's
+    connector. Values may name environment variables as ${NAME}."""
+
+
+class RedisSettings(_Section):
+    """Where Redis is, and when the breaker in front of it opens."""
+
+    url: str = "redis://localhost:6379/0"
+    enabled: bool = True
+    timeout_ms: Positive = 10
+    breaker_failures: Positive = 3
+    breaker_open_s: float = Field(default=2.0, gt=0)
+    decision_ttl_days: Positive = 30
+    local_entries: Positive = 10_000
+
+
+class LimitSettings(_Section):
+    """What an upload may be."""
+
+    max_bytes: Positive = 262_144
+    max_text_chars: Positive = 50_000
+
+
+class TickSettings(_Section):
+    """How uploads are put together into batches."""
+
+    interval_ms: Positive = 5
+    max_batch: Positive = 256
+
+
+class VelocitySettings(_Section):
+    """The rings of `operators.velocity`."""
+
+    future_tolerance_s: Positive = 60
+    remembered_uploads: Positive = 64
+    remembered_for_s: Positive = 600
+    idle_ttl_hours: Positive = 26
+
+
+class FlinkSettings(_Section):
+    """Engine settings that differ between a laptop and a cluster."""
+
+    parallelism: Positive = 1
+    checkpoint_interval_ms: Positive = 3_000
+    checkpoint_dir: str = ""
+    """Empty: `.run/checkpoints` beside the code (a local job only)."""
+    state_backend: Literal["hashmap", "rocksdb"] = "hashmap"
+    buffer_timeout_ms: Annotated[int, Field(ge=0)] = 1
+    restart_attempts: Positive = 10
+    restart_delay_ms: Positive = 500
+    metrics_port: str = "9249"
+    """Port or range for the Prometheus reporter; empty to do without."""
+    rest_port: int = 0
+    """Web UI of a local mini-cluster; 0 picks a free one."""
+    options: dict[str, str] = {}
+    """Any more of Flink's own options; these win."""
+
+
+class CascadeSettings(_Section):
+    """Files that the cascade is composed of, relative to the project's root."""
+
+    policy: Path = Path("conf/policy.yaml")
+    rules: Path = Path("conf/rules.yaml")
+    banks: Path = Path("conf/banks.yaml")
+    fusion: Path = Path("conf/fusion.yaml")
+    fast_text: Path = Path("conf/models/fast_text")
+    audit: Literal["all", "acted", "none"] = "all"
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. See the class of each section."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix="SLUICE_", env_nested_delimiter="__"
+    )
+
+    profile: str = "dev"
+    kafka: KafkaSettings = KafkaSettings()
+    redis: RedisSettings = RedisSettings()
+    limits: LimitSettings = LimitSettings()
+    tick: TickSettings = TickSettings()
+    velocity: VelocitySettings = VelocitySettings()
+    flink: FlinkSettings = FlinkSettings()
+    cascade: CascadeSettings = CascadeSettings()
+
+    @property
+    def topics(self) -> Topics:
+        """Topic names under the configured prefix."""
+        return topics(self.kafka.topic_prefix)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.velocity.idle_ttl_hours < 24:
+            raise ValueError("velocity.idle_ttl_hours: must cover the day window (24 or more)")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the base class gives the signature
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - likewise
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - likewise
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Let the environment win over the profile, which is handed in as init values."""
+        return (env_settings, init_settings)
+
+
+def load_settings(profile: str = "dev", *, conf: Path = CONF, **overrides: Any) -> Settings:
+    """Read a profile and the environment.
+
+    Args:
+        profile: a name in `conf/profiles`, or the path of a YAML file.
+        conf: the folder that holds `profiles/`.
+        overrides: whole sections that replace the profile's (for tests and scripts).
+
+    Raises:
+        ConfigError: naming the field and the file.
+    """
+    path = (
+        Path(profile) if profile.endswith((".yaml", ".yml")) else conf / f"profiles/{profile}.yaml"
+    )
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in (conf / "profiles").glob("*.yaml")))
+        raise ConfigError(f"no such profile; there are: {known}", file=str(path))
+    try:
+        document = yaml.safe_load(path.read_text("utf-8")) or {}
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        raise ConfigError(
+            "not YAML", file=str(path), line=mark.line + 1 if mark else None
+        ) from None
+    if not isinstance(document, dict):
+        raise ConfigError("a profile is a mapping of sections", file=str(path))
+    try:
+        return Settings(**{"profile": path.stem, **document, **overrides})
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(
+            first["msg"], file=f"{path} (or environment)", field=field or None
+        ) from None

@@ -1,0 +1,1 @@
+"""What a person types. The executables beside this file run one module of `scripts.cli` each."""

@@ -1,0 +1,199 @@
+"""What the stages of the cascade hand to each other.
+
+An `Item` goes in, an `Outcome` comes out; everything between is one batch at a time. Stores
+and models are Protocols here and are handed in by whoever composes the cascade.
+"""
+
+from __future__ import annotations
+
+import dataclasses as dc
+from collections.abc import Mapping, Sequence
+from typing import Literal, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from schemas.categories import Action, Severity, Status
+from schemas.decision import Audit, Decision, Enforcement, Feedback, ReviewItem
+from schemas.features import SINGLE, ThreadContext, UserFeatures, Velocity
+from schemas.upload import Upload
+
+FloatMatrix = npt.NDArray[np.float32]
+
+
+@dc.dataclass(slots=True, frozen=True)
+class Item:
+    """One upload on its way through the cascade."""
+
+    upload: Upload
+    raw: bytes
+    """The payload as it came; goes into the audit record."""
+    broker_ms: int
+    """Broker timestamp of the upload, ms since the epoch."""
+    velocity: Velocity = SINGLE
+
+
+@dc.dataclass(slots=True, frozen=True)
+class Outcome:
+    """Everything that follows from one upload."""
+
+    decision: Decision
+    audit: Audit
+    review: ReviewItem | None = None
+    enforcement: Enforcement | None = None
+    feedback: tuple[Feedback, ...] = ()
+
+
+@dc.dataclass(slots=True, frozen=True)
+class RuleMatch:
+    """A keyword or pattern rule that matched."""
+
+    rule_id: str
+    category: str
+    severity: Severity
+    weight: float
+    """0 to 1: how much the match says about the category."""
+    definitive: bool
+    """True where the match decides alone, without a model."""
+    observe_only: bool
+    spans: tuple[tuple[int, int], ...]
+    """Half-open ranges of code points in the ORIGINAL text."""
+
+
+@dc.dataclass(slots=True, frozen=True)
+class BankMatch:
+    """A known piece of content was seen again."""
+
+    bank: str
+    entry: str
+    category: str
+    severity: Severity
+    polarity: Literal["bad", "good"]
+    confidence: float
+    distance: int = 0
+
+
+class Span(Protocol):
+    """A stretch of text that a scorer points at."""
+
+    @property
+    def start(self) -> int: ...
+    @property
+    def end(self) -> int: ...
+    @property
+    def weight(self) -> float: ...
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """A model that turns normalised texts into calibrated probabilities.
+
+    The conformance suite in `tests/conformance.py` says what every scorer keeps to:
+    deterministic, batch equals one by one, empty batch and empty text work, pickles.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def version(self) -> str: ...
+    @property
+    def categories(self) -> tuple[str, ...]: ...
+
+    def score(self, texts: Sequence[str]) -> FloatMatrix:
+        """Calibrated probabilities, shape (len(texts), len(categories)), in [0, 1]."""
+        ...
+
+    def explain(self, text: str, category: str, limit: int = 5) -> Sequence[tuple[int, int, float]]:
+        """Up to `limit` (start, end, weight) ranges in `text` that raised `category` most."""
+        ...
+
+
+@dc.dataclass(slots=True, frozen=True)
+class Signals:
+    """All that is known about one upload when it is fused and decided."""
+
+    upload: Upload
+    scores: Mapping[str, float]
+    """Calibrated model probabilities by category; empty where no model ran."""
+    rules: Sequence[RuleMatch]
+    """Matches that act (observe-only ones are not here)."""
+    banks: Sequence[BankMatch]
+    evasion: float
+    """0 to 1: how much disguise normalisation had to remove."""
+    velocity: Velocity
+    user: UserFeatures
+    context: ThreadContext
+    now_ms: int
+    degraded: tuple[str, ...] = ()
+
+
+class Fusion(Protocol):
+    """Joins scores, rules and behaviour into one calibrated probability a category."""
+
+    @property
+    def version(self) -> str: ...
+
+    def fuse(self, batch: Sequence[Signals]) -> list[dict[str, float]]:
+        """One dict of category to probability for each of the batch."""
+        ...
+
+
+@dc.dataclass(slots=True, frozen=True)
+class Verdict:
+    """What the policy says about one upload."""
+
+    status: Status
+    action: Action
+    category: str
+    severity: Severity
+    severity_score: float
+    probability: float
+    confidence: float
+    reason: str
+    approve_below: float
+    reject_above: float
+    review_why: Literal["", "uncertain", "policy", "degraded", "sample", "interim"] = ""
+    """Why a person should look; empty where nobody needs to."""
+    appealable: bool = True
+    notify_user: bool = False
+    fail_default: bool = False
+    """True where a missing stage made the policy's fail-open or fail-closed rule decide."""
+
+
+class Lookups(Protocol):
+    """The stores behind the cascade: one round trip a batch. Never raises for an outage."""
+
+    def fetch(
+        self, hashes: Sequence[str], users: Sequence[str], parents: Sequence[str]
+    ) -> LookupResult:
+        """Read everything that a batch needs.
+
+        Args:
+            hashes: content hashes (hex) whose model scores are wanted.
+            users: user ids.
+            parents: content ids of parents (for the thread's context).
+        """
+        ...
+
+    def remember(self, content_hash: str, assessment: CachedAssessment) -> None:
+        """Queue one assessment for writing; it goes out with a later round trip."""
+        ...
+
+
+class CachedAssessment(Protocol):
+    """What the decision cache holds about a content: nothing that depends on the user."""
+
+    @property
+    def scores(self) -> Mapping[str, float]: ...
+    @property
+    def model(self) -> str: ...
+
+
+@dc.dataclass(slots=True, frozen=True)
+class LookupResult:
+    """Rows that were found. What is missing has defaults; `degraded` names stores that failed."""
+
+    assessments: Mapping[str, CachedAssessment]
+    users: Mapping[str, UserFeatures]
+    contexts: Mapping[str, ThreadContext]
+    degraded: tuple[str, ...] = ()
