@@ -10,6 +10,7 @@ import dataclasses as dc
 from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol, runtime_checkable
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -19,6 +20,26 @@ from schemas.features import SINGLE, ThreadContext, UserFeatures, Velocity
 from schemas.upload import Upload
 
 FloatMatrix = npt.NDArray[np.float32]
+
+
+class NormalisedText(Protocol):
+    """A text after `udfs.normalise`, with the way back to the original."""
+
+    @property
+    def original(self) -> str: ...
+    @property
+    def text(self) -> str:
+        """What is matched, hashed and given to models."""
+        ...
+
+    @property
+    def evasion(self) -> float:
+        """0 to 1: how much disguise was removed."""
+        ...
+
+    def original_span(self, start: int, end: int) -> tuple[int, int]:
+        """Map a half-open range of `text` to code points of `original`."""
+        ...
 
 
 @dc.dataclass(slots=True, frozen=True)
@@ -31,6 +52,14 @@ class Item:
     broker_ms: int
     """Broker timestamp of the upload, ms since the epoch."""
     velocity: Velocity = SINGLE
+    normalised: NormalisedText | None = None
+    """None where the upload has no text."""
+    content_hash: str = ""
+    """SHA-256 (hex) of the normalised text; empty where there is none."""
+
+    def with_velocity(self, velocity: Velocity) -> Item:
+        """Give the same item with the velocity that it was counted with."""
+        return dc.replace(self, velocity=velocity)
 
 
 @dc.dataclass(slots=True, frozen=True)
@@ -38,7 +67,7 @@ class Outcome:
     """Everything that follows from one upload."""
 
     decision: Decision
-    audit: Audit
+    audit: Audit | None = None
     review: ReviewItem | None = None
     enforcement: Enforcement | None = None
     feedback: tuple[Feedback, ...] = ()
@@ -180,13 +209,17 @@ class Lookups(Protocol):
         ...
 
 
-class CachedAssessment(Protocol):
+class CachedAssessment(msgspec.Struct, frozen=True, kw_only=True):
     """What the decision cache holds about a content: nothing that depends on the user."""
 
-    @property
-    def scores(self) -> Mapping[str, float]: ...
-    @property
-    def model(self) -> str: ...
+    scores: dict[str, float]
+    """Calibrated model probabilities."""
+    model: str
+    """Version of the models that gave them; another version does not use the row."""
+    action: str = ""
+    """What the policy says about the content alone, for readers of the cache."""
+    confidence: float = 0.0
+    reason: str = ""
 
 
 @dc.dataclass(slots=True, frozen=True)

@@ -1,0 +1,82 @@
+"""The main job: uploads in, decisions out. Wiring only.
+
+Kafka -> keyed in the JVM -> one Python operator -> routed to topics in the JVM.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from operators.compose import compose_cascade
+from pyflink.common.typeinfo import Types
+from pyflink.table import DataTypes, Schema, StreamTableEnvironment
+
+from operators.kafka_tables import sink_ddl, source_ddl
+from operators.keyed_stream import keyed_in_jvm
+from operators.moderate import Moderate
+from schemas.settings import Settings
+
+# The user's id from the payload, so that a record without a key, or with a wrong one, still
+# reaches its own user's state. What is not JSON has no user: its place spreads it.
+_KEYED: Final = """
+SELECT
+  COALESCE(
+    JSON_VALUE(CAST(v AS STRING), '$.user_id' NULL ON EMPTY NULL ON ERROR),
+    CONCAT(`topic`, '-', CAST(`partition` AS STRING), '-', CAST(`offset` AS STRING))
+  ),
+  ROW(
+    v, `topic`, `partition`, `offset`,
+    EXTRACT(EPOCH FROM ts) * 1000 + MOD(EXTRACT(MILLISECOND FROM ts), 1000)
+  )
+FROM uploads
+"""
+
+UPLOAD_ROW: Final = (
+    Types.PRIMITIVE_ARRAY(Types.BYTE()),
+    Types.STRING(),
+    Types.INT(),
+    Types.LONG(),
+    Types.LONG(),
+)
+
+
+def build(t_env: StreamTableEnvironment, settings: Settings, *, bounded: bool = False) -> None:
+    """Add the job to the environment; executing that runs it."""
+    topics = settings.topics
+    t_env.execute_sql(source_ddl("uploads", topics.content, settings.kafka, bounded=bounded))
+    outputs = [
+        topics.decisions,
+        topics.review,
+        topics.feedback,
+        topics.enforcement,
+        topics.audit,
+        topics.dead_letters,
+    ]
+    t_env.execute_sql(sink_ddl("outputs", outputs, settings.kafka))
+    uploads = keyed_in_jvm(t_env, t_env.sql_query(_KEYED), Types.ROW(list(UPLOAD_ROW)))
+    decided = (
+        uploads.process(
+            Moderate(settings, compose_cascade, bounded=bounded),
+            output_type=Types.ROW_NAMED(
+                ["topic", "k", "v"],
+                [
+                    Types.STRING(),
+                    Types.PRIMITIVE_ARRAY(Types.BYTE()),
+                    Types.PRIMITIVE_ARRAY(Types.BYTE()),
+                ],
+            ),
+        )
+        .name("moderate")
+        .uid("moderate")
+    )
+    schema = (
+        Schema.new_builder()
+        .column("topic", DataTypes.STRING().not_null())
+        .column("k", DataTypes.BYTES())
+        .column("v", DataTypes.BYTES())
+        .build()
+    )
+    t_env.create_temporary_view("decided", t_env.from_data_stream(decided, schema))
+    statements = t_env.create_statement_set()
+    statements.add_insert_sql("INSERT INTO outputs SELECT k, v, topic FROM decided")
+    statements.attach_as_datastream()

@@ -1,0 +1,103 @@
+"""Kafka sources and the sink as Table DDL: the only place that knows the connector's options.
+
+Topics arrive as raw bytes with their metadata; outputs leave by one sink table whose writable
+`topic` column routes each row, so that neither reading nor routing enters Python.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from schemas.errors import ConfigError
+from schemas.settings import KafkaSettings
+
+_VARIABLE: Final = re.compile(r"\$\{([A-Z0-9_]+)\}")
+
+
+def source_ddl(
+    table: str,
+    topics: Sequence[str],
+    kafka: KafkaSettings,
+    *,
+    bounded: bool = False,
+    start: str | None = None,
+) -> str:
+    """DDL of a table over `topics`: k, v, topic, partition, offset, ts (ms since the epoch).
+
+    Args:
+        table: its name.
+        topics: full topic names.
+        kafka: where Kafka is.
+        bounded: stop at the offsets that are newest when the job starts.
+        start: scan mode, the setting's where None.
+    """
+    options = {
+        "connector": "kafka",
+        "topic": ";".join(topics),
+        "properties.bootstrap.servers": kafka.bootstrap,
+        "properties.group.id": kafka.group_id,
+        "properties.auto.offset.reset": "earliest",
+        # Partitions that are added while the job runs are found within this time.
+        "scan.topic-partition-discovery.interval": "0" if bounded else "30 s",
+        "scan.startup.mode": start or ("earliest-offset" if bounded else kafka.start),
+        "key.format": "raw",
+        "key.fields": "k",
+        "value.format": "raw",
+        "value.fields-include": "EXCEPT_KEY",
+        **({"scan.bounded.mode": "latest-offset"} if bounded else {}),
+        **_client_options(kafka),
+    }
+    return (
+        f"CREATE TEMPORARY TABLE {table} (k BYTES, v BYTES,"
+        " `topic` STRING NOT NULL METADATA VIRTUAL,"
+        " `partition` INT NOT NULL METADATA VIRTUAL,"
+        " `offset` BIGINT NOT NULL METADATA VIRTUAL,"
+        " ts TIMESTAMP_LTZ(3) NOT NULL METADATA FROM 'timestamp' VIRTUAL"
+        f") WITH ({_with(options)})"
+    )
+
+
+def sink_ddl(table: str, topics: Sequence[str], kafka: KafkaSettings) -> str:
+    """DDL of the routing sink: rows of (topic, k, v) go to the topic that they name."""
+    options = {
+        "connector": "kafka",
+        "topic": ";".join(topics),
+        "properties.bootstrap.servers": kafka.bootstrap,
+        "properties.linger.ms": "1",
+        "properties.batch.size": "131072",
+        "properties.compression.type": "lz4",
+        # No upload is acknowledged (by a checkpoint) before its decision is replicated.
+        "properties.acks": "all",
+        "sink.delivery-guarantee": "at-least-once",
+        "key.format": "raw",
+        "key.fields": "k",
+        "value.format": "raw",
+        "value.fields-include": "EXCEPT_KEY",
+        **_client_options(kafka),
+    }
+    return (
+        f"CREATE TEMPORARY TABLE {table} (k BYTES, v BYTES,"
+        f" `topic` STRING NOT NULL METADATA) WITH ({_with(options)})"
+    )
+
+
+def _client_options(kafka: KafkaSettings) -> dict[str, str]:
+    """Client properties, with ${NAME} taken from the environment (secrets stay out of files)."""
+
+    def value(match: re.Match[str]) -> str:
+        name = match.group(1)
+        if name not in os.environ:
+            raise ConfigError(f"environment variable {name} is not set", field="kafka.client")
+        return os.environ[name]
+
+    return {f"properties.{name}": _VARIABLE.sub(value, text) for name, text in kafka.client.items()}
+
+
+def _with(options: dict[str, str]) -> str:
+    def quoted(text: str) -> str:
+        return "'" + text.replace("'", "''") + "'"
+
+    return ", ".join(f"{quoted(name)} = {quoted(value)}" for name, value in options.items())

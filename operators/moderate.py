@@ -1,0 +1,123 @@
+"""The one Flink shell of the hot path: a keyed function around `ModerationLogic`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from pyflink.common import Row, Time
+from pyflink.common.typeinfo import Types
+from pyflink.datastream import KeyedProcessFunction, RuntimeContext
+from pyflink.datastream.state import StateTtlConfig, ValueStateDescriptor
+
+from operators.metrics import Labels, Metrics
+from operators.moderation_logic import Brain, ModerationLogic, Record
+from operators.user_state import Arrived
+from operators.velocity import VelocityConfig
+from schemas.features import SINGLE
+from schemas.settings import Settings
+
+UPLOAD_TYPE: Final = "ROW<v BYTES, topic STRING, `partition` INT, `offset` BIGINT, ts BIGINT>"
+"""SQL type of the payload that the function receives."""
+
+_MAX_TIME: Final = 2**63 - 1
+_FLUSH_S: Final = 1.0
+
+
+class Moderate(KeyedProcessFunction):  # type: ignore[misc]  # pyflink ships no types
+    """Uploads in, rows of (topic, key, value) out.
+
+    Args:
+        settings: the job's settings.
+        make_brain: composes the cascade; called once per subtask, in the worker.
+        bounded: the input ends. Processing-time timers that are pending then are dropped by
+            the engine, so an event-time timer at the end of time is registered as well.
+    """
+
+    def __init__(
+        self, settings: Settings, make_brain: Callable[[Settings], Brain], *, bounded: bool
+    ) -> None:
+        self._settings = settings
+        self._make_brain = make_brain
+        self._bounded = bounded
+
+    def open(self, runtime_context: RuntimeContext) -> None:
+        """Compose the cascade and declare state."""
+        settings = self._settings
+        self._metrics = Metrics()
+        self._logic = ModerationLogic(
+            self._make_brain(settings),
+            settings.topics,
+            velocity=VelocityConfig(
+                future_tolerance_ms=settings.velocity.future_tolerance_s * 1000,
+                remembered_uploads=settings.velocity.remembered_uploads,
+                remembered_for_s=settings.velocity.remembered_for_s,
+            ),
+            max_batch=settings.tick.max_batch,
+            now_ms=lambda: time.time() * 1000,
+            metrics=self._metrics,
+        )
+        # The type is made here: captured by the class it could not be pickled.
+        descriptor = ValueStateDescriptor("user", Types.PICKLED_BYTE_ARRAY())
+        descriptor.enable_time_to_live(
+            StateTtlConfig.new_builder(Time.hours(settings.velocity.idle_ttl_hours))
+            .set_update_type(StateTtlConfig.UpdateType.OnCreateAndWrite)
+            .build()
+        )
+        self._state = runtime_context.get_state(descriptor)
+        self._tick_ms = settings.tick.interval_ms
+        self._registry = _Registry(runtime_context.get_metrics_group().add_group("sluice"))
+        self._flush_at = time.monotonic()
+
+    def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Row]:
+        """Take one upload; its decision comes with the tick."""
+        raw, topic, partition, offset, timestamp = value._values  # Row's own iterator is slower
+        arrived = Arrived(raw or b"", topic, partition, offset, timestamp, SINGLE)
+        records = self._logic.on_upload(ctx.get_current_key(), arrived, self._state)
+        if records:
+            yield from map(_row, records)
+            return
+        timers = ctx.timer_service()
+        tick = self._tick_ms
+        timers.register_processing_time_timer((int(time.time() * 1000) // tick + 1) * tick)
+        if self._bounded:
+            timers.register_event_time_timer(_MAX_TIME)
+
+    def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Row]:
+        """Emit what the key waits for."""
+        yield from map(_row, self._logic.on_tick(ctx.get_current_key(), self._state))
+        if time.monotonic() >= self._flush_at:
+            self._flush(ctx, timestamp)
+
+    def close(self) -> None:
+        """Hand on the last counts."""
+        self._metrics.flush(self._registry.add)
+
+    def _flush(self, ctx: KeyedProcessFunction.OnTimerContext, timestamp: int) -> None:
+        grown = self._metrics.flush(self._registry.add)
+        self._flush_at = time.monotonic() + _FLUSH_S
+        if grown and timestamp != _MAX_TIME:
+            # So that the last counts before a silence are handed on as well.
+            ctx.timer_service().register_processing_time_timer(timestamp + int(_FLUSH_S * 1100))
+
+
+def _row(record: Record) -> Row:
+    return Row(*record)
+
+
+class _Registry:
+    """Flink counters by name and labels, made when first counted."""
+
+    def __init__(self, group: Any) -> None:
+        self._group = group
+        self._counters: dict[tuple[str, Labels], Any] = {}
+
+    def add(self, name: str, labels: Labels, growth: int) -> None:
+        counter = self._counters.get((name, labels))
+        if counter is None:
+            group = self._group
+            for label, value in labels:
+                group = group.add_group(label, value)
+            counter = self._counters[name, labels] = group.counter(name)
+        counter.inc(growth)

@@ -1,0 +1,258 @@
+"""What the moderation operator does, without an engine: state, clock and cascade handed in.
+
+An upload arrives under its user's key, is counted in the user's velocity, waits for its tick
+and leaves as records for topics. `operators.moderate` is the Flink shell around this.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from operators.metrics import Metrics
+from operators.tick_batch import TickBatch
+from operators.user_state import Arrived, StateError, decode_state, encode_state
+from operators.velocity import Event, VelocityConfig, VelocityRing, fingerprint
+from schemas.dead_letter import DeadLetter, ErrorKind
+from schemas.errors import InvalidUploadError
+from schemas.topics import Topics
+from udfs.contracts import Item, Outcome
+
+
+class Record(NamedTuple):
+    """One record for a topic."""
+
+    topic: str
+    key: bytes
+    value: bytes
+
+
+class ValueState(Protocol):
+    """The keyed value of the current user; Flink's ValueState of bytes fits."""
+
+    def value(self) -> bytes | None: ...
+    def update(self, value: bytes) -> None: ...
+
+
+class Brain(Protocol):
+    """The cascade, as the operator sees it."""
+
+    def prepare(self, raw: bytes, broker_ms: int) -> Item:
+        """Decode and normalise one payload; raises InvalidUploadError."""
+        ...
+
+    def moderate(self, batch: Sequence[Item], now_ms: float) -> list[Outcome]:
+        """Decide a batch; one outcome an item, in order."""
+        ...
+
+
+class _Waiting(NamedTuple):
+    """An upload between its arrival and its tick."""
+
+    arrived: Arrived
+    item: Item | InvalidUploadError
+    """The error where an upload waited over a restart into stricter limits."""
+
+
+class _Mirror(NamedTuple):
+    """A user's value in memory while any of their uploads wait."""
+
+    ring: VelocityRing
+
+
+Scored = tuple[Record, ...]
+
+_encode = msgspec.json.Encoder().encode
+
+
+class ModerationLogic:
+    """State machine of one operator instance.
+
+    Args:
+        brain: the cascade.
+        topics: where records go.
+        velocity: settings of the rings.
+        max_batch: a batch this full does not wait for its tick.
+        now_ms: wall clock, ms since the epoch.
+        metrics: counts go here.
+        check_key: dead-letter an upload that arrives under another key than its user id.
+    """
+
+    def __init__(
+        self,
+        brain: Brain,
+        topics: Topics,
+        *,
+        velocity: VelocityConfig,
+        max_batch: int,
+        now_ms: Callable[[], float],
+        metrics: Metrics,
+        check_key: bool = True,
+    ) -> None:
+        self._brain = brain
+        self._topics = topics
+        self._velocity = velocity
+        self._now_ms = now_ms
+        self._metrics = metrics
+        self._check_key = check_key
+        self._ticks: TickBatch[_Waiting, Scored] = TickBatch(self._moderate, max_batch)
+        self._mirrors: dict[str, _Mirror] = {}
+
+    def on_upload(self, key: str, arrived: Arrived, state: ValueState) -> Sequence[Record]:
+        """Take one record from Kafka.
+
+        Args:
+            key: the key that the stream is partitioned by.
+            arrived: the record; its velocity is not filled in yet.
+            state: the key's value.
+
+        Returns:
+            Records to write now (a dead letter). Empty: the upload waits, so a timer for the
+            next tick is wanted.
+        """
+        try:
+            item = self._brain.prepare(arrived.raw, arrived.broker_ms)
+            user_id = item.upload.user_id
+            if self._check_key and user_id != key:
+                raise InvalidUploadError(
+                    "key_mismatch",
+                    "the record was partitioned by another key than its user_id",
+                    field="$.user_id",
+                )
+        except InvalidUploadError as error:
+            return (self._dead_letter(arrived, error.kind, error.field, error.message),)
+        except Exception as error:  # noqa: BLE001 - poison must never restart the job
+            return (self._dead_letter(arrived, "internal", "$", type(error).__name__),)
+        ring = self._mirror(key, state).ring
+        velocity = ring.observe(_event(item))
+        if velocity.duplicate:
+            self._metrics.count("redeliveries")
+        self._metrics.count("uploads", content_type=item.upload.content_type)
+        arrived = msgspec.structs.replace(arrived, velocity=velocity)
+        waiting = [w.arrived for w in self._ticks.items(key)]
+        waiting.append(arrived)
+        value = encode_state(ring.encode(), waiting)
+        state.update(value)
+        self._metrics.observe("state_bytes", len(value))
+        self._ticks.add(key, _Waiting(arrived, item.with_velocity(velocity)))
+        return ()
+
+    def on_tick(self, key: str, state: ValueState) -> list[Record]:
+        """Emit what waits under `key`, scoring the whole tick if it was not scored yet."""
+        # A timer of a tick that was emitted already (or was restored): nothing waits.
+        mirror = self._mirrors.get(key) or self._mirror(key, state)
+        taken = self._ticks.take(key)
+        self._mirrors.pop(key, None)
+        if taken:
+            state.update(encode_state(mirror.ring.encode(), []))
+        return [record for _, records in taken for record in records]
+
+    def _mirror(self, key: str, state: ValueState) -> _Mirror:
+        """Take the user's value into memory; what waited before a restart waits again."""
+        mirror = self._mirrors.get(key)
+        if mirror is not None:
+            return mirror
+        try:
+            velocity, waiting = decode_state(state.value())
+            mirror = _Mirror(VelocityRing(velocity, self._velocity))
+        except (StateError, ValueError):
+            # Losing a user's counters is better than losing all their uploads.
+            self._metrics.count("state_resets")
+            waiting = []
+            mirror = _Mirror(VelocityRing(None, self._velocity))
+        self._mirrors[key] = mirror
+        for arrived in waiting:
+            self._ticks.add(key, _Waiting(arrived, self._prepare_again(arrived)))
+        return mirror
+
+    def _prepare_again(self, arrived: Arrived) -> Item | InvalidUploadError:
+        try:
+            item = self._brain.prepare(arrived.raw, arrived.broker_ms)
+        except InvalidUploadError as error:
+            return error
+        return item.with_velocity(arrived.velocity)
+
+    def _moderate(self, batch: Sequence[_Waiting]) -> Sequence[Scored]:
+        """Score a batch; an upload that breaks the cascade becomes a dead letter, alone."""
+        started = time.perf_counter()
+        now = self._now_ms()
+        items = [w.item for w in batch if isinstance(w.item, Item)]
+        try:
+            outcomes = iter(self._brain.moderate(items, now))
+            scored = [
+                self._records(next(outcomes))
+                if isinstance(w.item, Item)
+                else (self._dead_letter(w.arrived, w.item.kind, w.item.field, w.item.message),)
+                for w in batch
+            ]
+        except Exception as error:  # noqa: BLE001 - poison must never restart the job
+            if len(batch) > 1:
+                return [records for w in batch for records in self._moderate([w])]
+            return [(self._dead_letter(batch[0].arrived, "internal", "$", type(error).__name__),)]
+        self._metrics.count("batches")
+        self._metrics.observe("batch_size", len(batch))
+        self._metrics.observe("batch_time_ms", (time.perf_counter() - started) * 1e3)
+        return scored
+
+    def _records(self, outcome: Outcome) -> Scored:
+        topics = self._topics
+        decision = outcome.decision
+        key = decision.content_id.encode("utf-8", "replace")
+        records = [Record(topics.decisions, key, _encode(decision))]
+        if outcome.audit is not None:
+            records.append(Record(topics.audit, key, _encode(outcome.audit)))
+        if outcome.review is not None:
+            records.append(Record(topics.review, key, _encode(outcome.review)))
+            self._metrics.count("reviews", why=outcome.review.why)
+        if outcome.enforcement is not None:
+            records.append(Record(topics.enforcement, key, _encode(outcome.enforcement)))
+        records.extend(Record(topics.feedback, key, _encode(row)) for row in outcome.feedback)
+        self._count(outcome)
+        return tuple(records)
+
+    def _count(self, outcome: Outcome) -> None:
+        decision = outcome.decision
+        metrics = self._metrics
+        metrics.count("decisions", action=decision.action, stage=decision.stage)
+        if decision.action != "allow":
+            metrics.count("decided_category", category=decision.category)
+        if decision.cache:
+            metrics.count("cache_hits", cache=decision.cache)
+        for dependency in decision.degraded:
+            metrics.count("degraded", dependency=dependency)
+        metrics.observe("latency_ms", decision.latency_ms)
+
+    def _dead_letter(self, arrived: Arrived, kind: str, field: str, message: str) -> Record:
+        self._metrics.count("dead_letters", kind=kind)
+        letter = DeadLetter(
+            raw=arrived.raw,
+            topic=arrived.topic,
+            partition=arrived.partition,
+            offset=arrived.offset,
+            timestamp=arrived.broker_ms,
+            error_kind=msgspec.convert(kind, ErrorKind),
+            field=field,
+            message=message,
+        )
+        key = f"{arrived.topic}-{arrived.partition}-{arrived.offset}"
+        return Record(self._topics.dead_letters, key.encode(), _encode(letter))
+
+
+def _event(item: Item) -> Event:
+    upload = item.upload
+    return Event(
+        content_key=f"{upload.content_id}\x00{upload.revision}",
+        created_ms=int(upload.created_at.timestamp() * 1000),
+        broker_ms=item.broker_ms,
+        text_hash=_content_fingerprint(item),
+        community=upload.community_id or "",
+    )
+
+
+def _content_fingerprint(item: Item) -> int:
+    if item.content_hash:
+        return int(item.content_hash[:16], 16)
+    return fingerprint(item.upload.media_uri or "")
