@@ -2,6 +2,9 @@
 
 An `Item` goes in, an `Outcome` comes out; everything between is one batch at a time. Stores
 and models are Protocols here and are handed in by whoever composes the cascade.
+
+What is made for every upload is a msgspec struct: a frozen one is built in a tenth of the time
+that a frozen dataclass takes.
 """
 
 from __future__ import annotations
@@ -42,8 +45,7 @@ class NormalisedText(Protocol):
         ...
 
 
-@dc.dataclass(slots=True, frozen=True)
-class Item:
+class Item(msgspec.Struct, frozen=True):
     """One upload on its way through the cascade."""
 
     upload: Upload
@@ -59,11 +61,12 @@ class Item:
 
     def with_velocity(self, velocity: Velocity) -> Item:
         """Give the same item with the velocity that it was counted with."""
-        return dc.replace(self, velocity=velocity)
+        return Item(
+            self.upload, self.raw, self.broker_ms, velocity, self.normalised, self.content_hash
+        )
 
 
-@dc.dataclass(slots=True, frozen=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """Everything that follows from one upload."""
 
     decision: Decision
@@ -137,8 +140,7 @@ class Scorer(Protocol):
         ...
 
 
-@dc.dataclass(slots=True, frozen=True)
-class Signals:
+class Signals(msgspec.Struct, frozen=True):
     """All that is known about one upload when it is fused and decided."""
 
     upload: Upload
@@ -167,8 +169,7 @@ class Fusion(Protocol):
         ...
 
 
-@dc.dataclass(slots=True, frozen=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True):
     """What the policy says about one upload."""
 
     status: Status
@@ -183,10 +184,18 @@ class Verdict:
     reject_above: float
     review_why: Literal["", "uncertain", "policy", "degraded", "sample", "interim"] = ""
     """Why a person should look; empty where nobody needs to."""
+    tier: int = 3
+    """Tier of the review queue, 0 to 3, should a person look."""
     appealable: bool = True
     notify_user: bool = False
     fail_default: bool = False
     """True where a missing stage made the policy's fail-open or fail-closed rule decide."""
+    decided_by: Literal["scores", "bank", "rule", "condition", "default"] = "scores"
+    """What kind of finding decided; `default` is the fail-open or fail-closed rule."""
+    finding: str = ""
+    """Id of the rule, bank entry or condition that decided."""
+    interim: bool = False
+    """True where evidence is still to come and a later revision will follow."""
 
 
 class Lookups(Protocol):
