@@ -86,7 +86,7 @@ def _options(settings: Settings, *, local: bool) -> dict[str, str]:
         }
         if flink.metrics_port:
             options |= {
-                "metrics.reporter.prom.factory.class": "org.apache.flink.metrics.prometheus.PrometheusReporterFactory",
+                "metrics.reporter.prom.factory.class": _PROMETHEUS,
                 "metrics.reporter.prom.port": flink.metrics_port,
             }
     return {**options, **flink.options}

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from operators.compose import compose_cascade
-from pyflink.common.typeinfo import Types
+from pyflink.common.typeinfo import TypeInformation, Types
 from pyflink.table import DataTypes, Schema, StreamTableEnvironment
 
+from operators.compose import compose_cascade
 from operators.kafka_tables import sink_ddl, source_ddl
 from operators.keyed_stream import keyed_in_jvm
-from operators.moderate import Moderate
+from operators.moderate import Moderate, control_state
 from schemas.settings import Settings
 
 # The user's id from the payload, so that a record without a key, or with a wrong one, still
@@ -31,13 +31,10 @@ SELECT
 FROM uploads
 """
 
-UPLOAD_ROW: Final = (
-    Types.PRIMITIVE_ARRAY(Types.BYTE()),
-    Types.STRING(),
-    Types.INT(),
-    Types.LONG(),
-    Types.LONG(),
-)
+
+def _bytes() -> TypeInformation:
+    # An array of primitive bytes crosses into Python as `bytes`, untouched.
+    return Types.PRIMITIVE_ARRAY(Types.BYTE())
 
 
 def build(t_env: StreamTableEnvironment, settings: Settings, *, bounded: bool = False) -> None:
@@ -51,18 +48,32 @@ def build(t_env: StreamTableEnvironment, settings: Settings, *, bounded: bool = 
         topics.enforcement,
         topics.audit,
         topics.dead_letters,
+        topics.control_acks,
     ]
     t_env.execute_sql(sink_ddl("outputs", outputs, settings.kafka))
-    uploads = keyed_in_jvm(t_env, t_env.sql_query(_KEYED), Types.ROW(list(UPLOAD_ROW)))
+    t_env.execute_sql(
+        source_ddl(
+            "control", [topics.control], settings.kafka, bounded=bounded, start="earliest-offset"
+        )
+    )
+    uploads = keyed_in_jvm(
+        t_env,
+        t_env.sql_query(_KEYED),
+        Types.ROW([_bytes(), Types.STRING(), Types.INT(), Types.LONG(), Types.LONG()]),
+    )
+    control = t_env.to_append_stream(
+        t_env.sql_query("SELECT k, v FROM control"), Types.ROW([_bytes(), _bytes()])
+    ).broadcast(control_state())
     decided = (
-        uploads.process(
+        uploads.connect(control)
+        .process(
             Moderate(settings, compose_cascade, bounded=bounded),
             output_type=Types.ROW_NAMED(
                 ["topic", "k", "v"],
                 [
                     Types.STRING(),
-                    Types.PRIMITIVE_ARRAY(Types.BYTE()),
-                    Types.PRIMITIVE_ARRAY(Types.BYTE()),
+                    _bytes(),
+                    _bytes(),
                 ],
             ),
         )

@@ -1,4 +1,7 @@
-"""The one Flink shell of the hot path: a keyed function around `ModerationLogic`."""
+"""The one Flink shell of the hot path: a keyed function around `ModerationLogic`.
+
+Its second input is the broadcast control stream, handled by `ControlLogic`.
+"""
 
 from __future__ import annotations
 
@@ -8,25 +11,28 @@ from typing import Any, Final
 
 from pyflink.common import Row, Time
 from pyflink.common.typeinfo import Types
-from pyflink.datastream import KeyedProcessFunction, RuntimeContext
-from pyflink.datastream.state import StateTtlConfig, ValueStateDescriptor
+from pyflink.datastream import KeyedBroadcastProcessFunction, RuntimeContext
+from pyflink.datastream.state import MapStateDescriptor, StateTtlConfig, ValueStateDescriptor
 
+from operators.control import ControlLogic
 from operators.metrics import Labels, Metrics
-from operators.moderation_logic import Brain, ModerationLogic, Record
+from operators.moderation_logic import ConfigurableBrain, ModerationLogic, Record
 from operators.user_state import Arrived
 from operators.velocity import VelocityConfig
 from schemas.features import SINGLE
 from schemas.settings import Settings
 
-UPLOAD_TYPE: Final = "ROW<v BYTES, topic STRING, `partition` INT, `offset` BIGINT, ts BIGINT>"
-"""SQL type of the payload that the function receives."""
-
 _MAX_TIME: Final = 2**63 - 1
 _FLUSH_S: Final = 1.0
 
 
-class Moderate(KeyedProcessFunction):  # type: ignore[misc]  # pyflink ships no types
-    """Uploads in, rows of (topic, key, value) out.
+def control_state() -> MapStateDescriptor:
+    """Descriptor of the broadcast state: accepted control messages by their key."""
+    return MapStateDescriptor("control", Types.STRING(), Types.PICKLED_BYTE_ARRAY())
+
+
+class Moderate(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink ships no types
+    """Uploads and control messages in, rows of (topic, key, value) out.
 
     Args:
         settings: the job's settings.
@@ -36,7 +42,11 @@ class Moderate(KeyedProcessFunction):  # type: ignore[misc]  # pyflink ships no 
     """
 
     def __init__(
-        self, settings: Settings, make_brain: Callable[[Settings], Brain], *, bounded: bool
+        self,
+        settings: Settings,
+        make_brain: Callable[[Settings, Metrics], ConfigurableBrain],
+        *,
+        bounded: bool,
     ) -> None:
         self._settings = settings
         self._make_brain = make_brain
@@ -46,8 +56,9 @@ class Moderate(KeyedProcessFunction):  # type: ignore[misc]  # pyflink ships no 
         """Compose the cascade and declare state."""
         settings = self._settings
         self._metrics = Metrics()
+        brain = self._make_brain(settings, self._metrics)
         self._logic = ModerationLogic(
-            self._make_brain(settings),
+            brain,
             settings.topics,
             velocity=VelocityConfig(
                 future_tolerance_ms=settings.velocity.future_tolerance_s * 1000,
@@ -55,8 +66,15 @@ class Moderate(KeyedProcessFunction):  # type: ignore[misc]  # pyflink ships no 
                 remembered_for_s=settings.velocity.remembered_for_s,
             ),
             max_batch=settings.tick.max_batch,
-            now_ms=lambda: time.time() * 1000,
+            now_ms=_now_ms,
             metrics=self._metrics,
+        )
+        self._control = ControlLogic(
+            brain,
+            settings.topics.control_acks,
+            subtask=runtime_context.get_index_of_this_subtask(),
+            subtasks=runtime_context.get_number_of_parallel_subtasks(),
+            now_ms=_now_ms,
         )
         # The type is made here: captured by the class it could not be pickled.
         descriptor = ValueStateDescriptor("user", Types.PICKLED_BYTE_ARRAY())
@@ -66,12 +84,18 @@ class Moderate(KeyedProcessFunction):  # type: ignore[misc]  # pyflink ships no 
             .build()
         )
         self._state = runtime_context.get_state(descriptor)
+        self._control_state = control_state()
+        self._restored = False
         self._tick_ms = settings.tick.interval_ms
         self._registry = _Registry(runtime_context.get_metrics_group().add_group("sluice"))
         self._flush_at = time.monotonic()
 
-    def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Row]:
+    def process_element(
+        self, value: Any, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext
+    ) -> Iterator[Row]:
         """Take one upload; its decision comes with the tick."""
+        if not self._restored:
+            yield from self._restore(ctx)
         raw, topic, partition, offset, timestamp = value._values  # Row's own iterator is slower
         arrived = Arrived(raw or b"", topic, partition, offset, timestamp, SINGLE)
         records = self._logic.on_upload(ctx.get_current_key(), arrived, self._state)
@@ -84,8 +108,30 @@ class Moderate(KeyedProcessFunction):  # type: ignore[misc]  # pyflink ships no 
         if self._bounded:
             timers.register_event_time_timer(_MAX_TIME)
 
-    def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Row]:
+    def process_broadcast_element(
+        self, value: Any, ctx: KeyedBroadcastProcessFunction.Context
+    ) -> Iterator[Row]:
+        """Take one control message; the answer says whether it is in force."""
+        if not self._restored:
+            yield from self._restore(ctx)
+        raw_key, raw_value = value._values[:2]
+        key = (raw_key or b"").decode("utf-8", "replace")
+        answer = self._control.on_message(key, raw_value)
+        if answer.keep:
+            state = ctx.get_broadcast_state(self._control_state)
+            if raw_value:
+                state.put(key, raw_value)
+            elif state.contains(key):
+                state.remove(key)
+        if answer.ack is not None:
+            yield _row(answer.ack)
+
+    def on_timer(
+        self, timestamp: int, ctx: KeyedBroadcastProcessFunction.OnTimerContext
+    ) -> Iterator[Row]:
         """Emit what the key waits for."""
+        if not self._restored:
+            yield from self._restore(ctx)
         yield from map(_row, self._logic.on_tick(ctx.get_current_key(), self._state))
         if time.monotonic() >= self._flush_at:
             self._flush(ctx, timestamp)
@@ -94,12 +140,23 @@ class Moderate(KeyedProcessFunction):  # type: ignore[misc]  # pyflink ships no 
         """Hand on the last counts."""
         self._metrics.flush(self._registry.add)
 
-    def _flush(self, ctx: KeyedProcessFunction.OnTimerContext, timestamp: int) -> None:
+    def _restore(self, ctx: Any) -> Iterator[Row]:
+        """Apply what the broadcast state holds: `open` cannot read it, the first call can."""
+        self._restored = True
+        entries = list(ctx.get_broadcast_state(self._control_state).items())
+        yield from map(_row, self._control.restore(entries))
+
+    def _flush(self, ctx: Any, timestamp: int) -> None:
         grown = self._metrics.flush(self._registry.add)
         self._flush_at = time.monotonic() + _FLUSH_S
         if grown and timestamp != _MAX_TIME:
             # So that the last counts before a silence are handed on as well.
-            ctx.timer_service().register_processing_time_timer(timestamp + int(_FLUSH_S * 1100))
+            later = int(time.time() * 1000 + _FLUSH_S * 1100)
+            ctx.timer_service().register_processing_time_timer(later)
+
+
+def _now_ms() -> float:
+    return time.time() * 1000
 
 
 def _row(record: Record) -> Row:

@@ -16,6 +16,7 @@ from operators.metrics import Metrics
 from operators.tick_batch import TickBatch
 from operators.user_state import Arrived, StateError, decode_state, encode_state
 from operators.velocity import Event, VelocityConfig, VelocityRing, fingerprint
+from schemas.control import ControlMessage
 from schemas.dead_letter import DeadLetter, ErrorKind
 from schemas.errors import InvalidUploadError
 from schemas.topics import Topics
@@ -47,6 +48,26 @@ class Brain(Protocol):
     def moderate(self, batch: Sequence[Item], now_ms: float) -> list[Outcome]:
         """Decide a batch; one outcome an item, in order."""
         ...
+
+
+class Configurable(Protocol):
+    """What control messages configure: the cascade's parts."""
+
+    def apply(self, message: ControlMessage) -> None:
+        """Compile and put in force; on ConfigError nothing has changed."""
+        ...
+
+    def withdraw(self, key: str) -> None:
+        """Return to what the job was started with."""
+        ...
+
+    def applied(self) -> dict[str, str]:
+        """Hash of each part in force."""
+        ...
+
+
+class ConfigurableBrain(Brain, Configurable, Protocol):
+    """A cascade whose parts can be swapped while it works."""
 
 
 class _Waiting(NamedTuple):

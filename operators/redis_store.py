@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 import redis
@@ -27,7 +27,6 @@ from schemas.settings import RedisSettings
 from udfs.contracts import CachedAssessment, LookupResult
 
 T = TypeVar("T")
-Client = redis.Redis  # type: ignore[type-arg]  # generic in the stubs, not at run time
 
 DEGRADED: Final = "redis"
 """Name of this dependency in a decision's `degraded`."""
@@ -48,7 +47,7 @@ class RedisLookups:
         self,
         settings: RedisSettings,
         *,
-        client: Client | None = None,
+        client: redis.Redis | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         timeout = settings.timeout_ms / 1000
@@ -102,15 +101,18 @@ class RedisLookups:
 
     def _round_trip(self, keys: list[str]) -> list[bytes | None]:
         queued = self._queued
+        rows: list[bytes | None]
         if not queued:
-            return self._client.mget(keys)
+            # The client's types also cover its asyncio twin.
+            rows = cast("list[bytes | None]", self._client.mget(keys))
+            return rows
         pipeline = self._client.pipeline(transaction=False)
         for content_hash, assessment in queued.items():
             pipeline.set(f"hash:{content_hash}", self._encode(assessment), ex=self._ttl_s)
         pipeline.mget(keys)
         replies: list[Any] = pipeline.execute()
         self._queued = {}
-        rows: list[bytes | None] = replies[-1]
+        rows = replies[-1]
         return rows
 
 

@@ -1,0 +1,105 @@
+"""A job on an embedded mini-cluster: prepare the JVM, submit, wait until it reads, stop."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from typing import Any, Final
+
+from schemas.errors import SluiceError
+from schemas.settings import ROOT, Settings
+
+_JVM_ARGS: Final = "-Xms512m -Xmx2g -XX:+UseG1GC -XX:MaxGCPauseMillis=20"
+LOGS: Final = ROOT / ".run" / "logs"
+
+
+class JobFailedError(SluiceError):
+    """The job ended by itself, and not well."""
+
+
+def prepare_jvm(name: str, settings: Settings) -> None:
+    """Set what the JVM reads when PyFlink starts it. Call before anything of PyFlink runs."""
+    LOGS.mkdir(parents=True, exist_ok=True)
+    os.environ.setdefault("JVM_ARGS", _JVM_ARGS)
+    os.environ.setdefault("FLINK_LOG_DIR", str(LOGS))
+    os.environ.setdefault("FLINK_IDENT_STRING", f"{name}-{os.getpid()}")
+    os.environ.setdefault(
+        "LOG4J_PROPERTIES", str(ROOT / "conf" / "flink" / "log4j-local.properties")
+    )
+    # Batches are small and the cores few: tokenizer threads would cost more than they give.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if settings.flink.metrics_port:
+        from jobs.environment import prometheus_jar  # noqa: PLC0415 - PyFlink, if needed only
+
+        # A mini-cluster does not load plugins, but takes what is on this class path.
+        known = os.environ.get("HADOOP_CLASSPATH")
+        os.environ["HADOOP_CLASSPATH"] = ":".join(filter(None, [known, str(prometheus_jar())]))
+
+
+def free_port() -> int:
+    """A TCP port of the loopback interface that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class LocalJob:
+    """One running job.
+
+    Args:
+        client: what `execute_async` gave.
+        rest_port: where the mini-cluster's REST interface and web UI listen.
+    """
+
+    def __init__(self, client: Any, rest_port: int) -> None:
+        self._client = client
+        self.url = f"http://127.0.0.1:{rest_port}"
+        self.job_id = str(client.get_job_id())
+
+    def status(self) -> str:
+        """Flink's name of the job's state (RUNNING, FINISHED, FAILED, ...)."""
+        name: str = self._client.get_job_status().result().name
+        return name
+
+    def reads(self) -> bool:
+        """Whether every subtask runs (so that its sources read)."""
+        try:
+            with urllib.request.urlopen(  # noqa: S310 - a fixed http address of this machine
+                f"{self.url}/jobs/{self.job_id}", timeout=2
+            ) as reply:
+                vertices = json.load(reply)["vertices"]
+        except (urllib.error.URLError, OSError, KeyError, ValueError):
+            return False
+        return all(vertex["status"] in {"RUNNING", "FINISHED"} for vertex in vertices)
+
+    def wait_until_reading(self, timeout_s: float, stopped: Callable[[], bool]) -> bool:
+        """Wait for `reads`.
+
+        Raises:
+            JobFailedError: where the job ends before that, or the time is over.
+        """
+        deadline = time.monotonic() + timeout_s
+        while not stopped():
+            if self.status() in {"FAILED", "CANCELED"}:
+                raise JobFailedError(f"the job failed while it started; its log is in {LOGS}")
+            if self.reads():
+                return True
+            if time.monotonic() > deadline:
+                raise JobFailedError(f"the job did not run within {timeout_s:.0f} s")
+            time.sleep(0.1)
+        return False
+
+    def cancel(self) -> None:
+        """Stop it and wait until it has stopped."""
+        self._client.cancel().result()
+        deadline = time.monotonic() + 20
+        while self.status() not in {"CANCELED", "FINISHED", "FAILED"}:
+            if time.monotonic() > deadline:
+                raise JobFailedError("the job did not stop within 20 s")
+            time.sleep(0.05)

@@ -1,0 +1,68 @@
+"""Run the moderation job on an embedded mini-cluster, in the foreground."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from typing import Annotated
+
+import typer
+
+from jobs.local import LocalJob, free_port, prepare_jvm
+from schemas.errors import SluiceError
+from schemas.settings import Settings, load_settings
+
+app = typer.Typer(add_completion=False, help=__doc__)
+
+
+@app.command()
+def main(
+    profile: Annotated[
+        str, typer.Option(help="A profile of conf/profiles, or the path of a YAML file.")
+    ] = "dev",
+    bounded: Annotated[
+        bool, typer.Option("--bounded", help="Work off what is in the topics now, then end.")
+    ] = False,
+) -> None:
+    """Run the moderation job until SIGTERM or Ctrl-C; print `ready` once it reads from Kafka."""
+    try:
+        sys.exit(run(load_settings(profile), bounded=bounded))
+    except SluiceError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def run(settings: Settings, *, bounded: bool) -> int:
+    """Run the job in this process; gives the exit status."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    flink = settings.flink.model_copy(update={"rest_port": settings.flink.rest_port or free_port()})
+    settings = settings.model_copy(update={"flink": flink})
+    prepare_jvm("moderation", settings)
+    # PyFlink takes seconds to import: only once the settings are known to be right.
+    from jobs.environment import make_environment  # noqa: PLC0415
+    from jobs.moderation import build  # noqa: PLC0415
+    from operators.compose import compose_cascade  # noqa: PLC0415
+
+    compose_cascade(settings)  # each file of the cascade is checked before anything starts
+    env, t_env = make_environment(settings)
+    build(t_env, settings, bounded=bounded)
+    job = LocalJob(env.execute_async("sluice-moderation"), flink.rest_port)
+    if not bounded and job.wait_until_reading(120, stop.is_set):
+        print(f"web UI {job.url}", file=sys.stderr)
+        print("ready", flush=True)
+    while not stop.wait(0.3):
+        status = job.status()
+        if status == "FINISHED":
+            return 0
+        if status in {"FAILED", "CANCELED"}:
+            print("error: the job failed; its log is in .run/logs", file=sys.stderr)
+            return 1
+    job.cancel()
+    return 0
+
+
+if __name__ == "__main__":
+    app()
