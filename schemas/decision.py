@@ -31,7 +31,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Recorded, not acted on."""
 
 
-class Decision(msgspec.Struct, frozen=True, kw_only=True):
+class Decision(msgspec.Struct, frozen=True):
     """The answer about one upload, at one revision of its case.
 
     `moderation_id` is the same for every redelivery of the same upload, so that a reader
@@ -140,7 +140,7 @@ class Enforcement(msgspec.Struct, frozen=True, kw_only=True):
     timestamp: dt.datetime
 
 
-class Audit(msgspec.Struct, frozen=True, kw_only=True):
+class Audit(msgspec.Struct, frozen=True):
     """With its decision, everything that is needed to make the decision again."""
 
     moderation_id: str
