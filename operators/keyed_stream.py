@@ -29,7 +29,7 @@ def keyed_in_jvm(
     """
     gateway = get_gateway()
     rows = t_env.to_append_stream(table, Types.ROW([Types.STRING(), payload]))
-    key_type = Types.STRING()
+    key_type = Types.ROW([Types.STRING()])
     j_keyed = rows._j_data_stream.keyBy(  # no public way to key in the JVM
         gateway.jvm.KeyByKeySelector(), key_type.get_java_type_info()
     )

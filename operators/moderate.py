@@ -69,11 +69,13 @@ class Moderate(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink 
             now_ms=_now_ms,
             metrics=self._metrics,
         )
+        # The wrapper's own getters call methods that Flink 2 has moved into TaskInfo.
+        task = runtime_context._runtime_context.getTaskInfo()
         self._control = ControlLogic(
             brain,
             settings.topics.control_acks,
-            subtask=runtime_context.get_index_of_this_subtask(),
-            subtasks=runtime_context.get_number_of_parallel_subtasks(),
+            subtask=task.getIndexOfThisSubtask(),
+            subtasks=task.getNumberOfParallelSubtasks(),
             now_ms=_now_ms,
         )
         # The type is made here: captured by the class it could not be pickled.
@@ -138,7 +140,10 @@ class Moderate(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink 
 
     def close(self) -> None:
         """Hand on the last counts."""
-        self._metrics.flush(self._registry.add)
+        # A failed `open` is closed as well; an error here would take the whole process down.
+        registry = getattr(self, "_registry", None)
+        if registry is not None:
+            self._metrics.flush(registry.add)
 
     def _restore(self, ctx: Any) -> Iterator[Row]:
         """Apply what the broadcast state holds: `open` cannot read it, the first call can."""
