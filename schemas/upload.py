@@ -92,6 +92,12 @@ def decode_upload(raw: bytes, *, max_bytes: int = 262_144, max_text_chars: int =
         raise InvalidUploadError("nesting", f"nested deeper than {MAX_NESTING} levels")
     try:
         upload = _decoder.decode(raw)
+        _check(upload, max_text_chars)
+        fields = _fields_decoder.decode(raw)
+        if fields.keys() <= _KNOWN:
+            return upload
+        # Unknown fields are looked into only here: their mistakes are mistakes too.
+        extra = {k: msgspec.json.decode(v) for k, v in fields.items() if k not in _KNOWN}
     except msgspec.ValidationError as error:
         raise _explain(error) from None
     except UnicodeDecodeError:
@@ -100,12 +106,7 @@ def decode_upload(raw: bytes, *, max_bytes: int = 262_144, max_text_chars: int =
         if not _is_utf8(raw):
             raise InvalidUploadError("encoding", "payload is not valid UTF-8") from None
         raise InvalidUploadError("not_json", f"payload is not JSON: {_plain(error)}") from None
-    _check(upload, max_text_chars)
-    fields = _fields_decoder.decode(raw)
-    if not fields.keys() <= _KNOWN:
-        extra = {k: msgspec.json.decode(v) for k, v in fields.items() if k not in _KNOWN}
-        return msgspec.structs.replace(upload, extra=extra)
-    return upload
+    return msgspec.structs.replace(upload, extra=extra)
 
 
 def encode_upload(upload: Upload) -> bytes:
