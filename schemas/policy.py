@@ -219,6 +219,12 @@ class LanguageOverride(Part):
     shift: Shift = Shift()
 
 
+class CommunitiesDocument(Part):
+    """Overrides that come apart from their policy, and replace those in it."""
+
+    communities: dict[str, CommunityOverride]
+
+
 class PolicyDocument(Part):
     """All of `conf/policy.yaml`."""
 
@@ -260,10 +266,14 @@ class PolicyDocument(Part):
         for index, name in enumerate(ids):
             if name in ids[:index]:
                 raise FaultError("is the id of two conditions", "conditions", index, "id")
-        for community, override in self.communities.items():
+        self.check_communities(self.communities)
+        return self
+
+    def check_communities(self, communities: Mapping[str, CommunityOverride]) -> None:
+        """Raise a FaultError where overrides do not fit this policy's categories."""
+        for community, override in communities.items():
             for name, change in override.categories.items():
                 self._check_community(community, name, change)
-        return self
 
     def thresholds_of(self, category: CategoryPolicy | None, band: Band) -> tuple[float, float]:
         """(approve_below, reject_above) of a category in a band, before any shift."""

@@ -22,9 +22,9 @@ from typing import Final
 
 import msgspec
 
-from schemas.policy import PolicyDocument
+from schemas.policy import CommunitiesDocument, PolicyDocument
 from schemas.policy_parts import Band
-from schemas.yaml_source import YamlSource
+from schemas.yaml_source import FaultError, YamlSource
 from udfs.contracts import BankMatch, RuleMatch, Signals, Verdict
 from udfs.policy_conditions import DAY_MS, Fused
 from udfs.policy_finding import Finding, strictest, to_verdict
@@ -90,6 +90,21 @@ class Policy:
     def with_switches(self, switches: Switches) -> Policy:
         """Give the same policy with other emergency brakes."""
         return Policy(self.document, switches)
+
+    def with_communities(self, text: str, file: str) -> Policy:
+        """Give the same policy with other community overrides, from YAML in memory.
+
+        Raises:
+            ConfigError: naming file, line and field of the first mistake.
+        """
+        source = YamlSource(text, file)
+        communities = source.validate(CommunitiesDocument).communities
+        try:
+            self.document.check_communities(communities)
+        except FaultError as fault:
+            raise source.error(str(fault), fault.path) from None
+        changed = self.document.model_copy(update={"communities": communities})
+        return Policy(changed, self.switches)
 
     @property
     def categories(self) -> tuple[str, ...]:

@@ -8,6 +8,8 @@ import json
 from schemas.categories import Action
 from schemas.errors import ConfigError
 from schemas.policy_parts import MEASURES
+from schemas.switches import SwitchesDocument
+from schemas.yaml_source import YamlSource
 
 
 @dc.dataclass(slots=True, frozen=True)
@@ -27,6 +29,24 @@ class Switches:
     """These never act."""
     disabled_actions: frozenset[Action] = frozenset()
     """What would take one of these is held for review instead."""
+
+    @classmethod
+    def parse(cls, text: str, file: str) -> Switches:
+        """Read switches from YAML in memory.
+
+        Raises:
+            ConfigError: naming file, line and field of the first mistake.
+        """
+        source = YamlSource(text, file)
+        document = source.validate(SwitchesDocument)
+        try:
+            return cls(
+                document.observe_only,
+                frozenset(document.disabled_categories),
+                frozenset(document.disabled_actions),
+            )
+        except ConfigError as error:
+            raise source.error(error.message, ("disabled_actions",)) from None
 
     def __post_init__(self) -> None:
         for action in sorted(self.disabled_actions):

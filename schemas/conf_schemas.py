@@ -1,0 +1,38 @@
+"""JSON schemas of the files in `conf/`: `python -m schemas.conf_schemas` writes them anew."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from schemas.fusion import fusion_json_schema
+from schemas.policy import policy_json_schema
+
+FOLDER: Final = Path(__file__).resolve().parent.parent / "conf" / "schemas"
+SCHEMAS: Final[dict[str, Callable[[], dict[str, Any]]]] = {
+    "policy": policy_json_schema,
+    "fusion": fusion_json_schema,
+}
+"""What makes the schema of `conf/NAME.yaml`."""
+
+
+def rendered(name: str) -> str:
+    """Text of `conf/schemas/NAME.schema.json`."""
+    return json.dumps(SCHEMAS[name](), indent=2, sort_keys=True) + "\n"
+
+
+def write(folder: Path = FOLDER) -> list[Path]:
+    """Write every schema and return their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for name in SCHEMAS:
+        path = folder / f"{name}.schema.json"
+        path.write_text(rendered(name), "utf-8")
+        paths.append(path)
+    return paths
+
+
+if __name__ == "__main__":
+    write()
