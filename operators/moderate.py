@@ -60,11 +60,7 @@ class Moderate(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink 
         self._logic = ModerationLogic(
             brain,
             settings.topics,
-            velocity=VelocityConfig(
-                future_tolerance_ms=settings.velocity.future_tolerance_s * 1000,
-                remembered_uploads=settings.velocity.remembered_uploads,
-                remembered_for_s=settings.velocity.remembered_for_s,
-            ),
+            velocity=VelocityConfig.of(settings.velocity),
             max_batch=settings.tick.max_batch,
             now_ms=_now_ms,
             metrics=self._metrics,
@@ -134,7 +130,8 @@ class Moderate(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink 
         """Emit what the key waits for."""
         if not self._restored:
             yield from self._restore(ctx)
-        yield from map(_row, self._logic.on_tick(ctx.get_current_key(), self._state))
+        for records in self._logic.on_tick(ctx.get_current_key(), self._state):
+            yield from map(_row, records)
         if time.monotonic() >= self._flush_at:
             self._flush(ctx, timestamp)
 

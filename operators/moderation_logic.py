@@ -161,15 +161,19 @@ class ModerationLogic:
         self._ticks.add(key, _Waiting(arrived, item.with_velocity(velocity)))
         return ()
 
-    def on_tick(self, key: str, state: ValueState) -> list[Record]:
-        """Emit what waits under `key`, scoring the whole tick if it was not scored yet."""
+    def on_tick(self, key: str, state: ValueState) -> list[Scored]:
+        """Emit what waits under `key`, scoring the whole tick if it was not scored yet.
+
+        Returns:
+            The records of each upload, in order of arrival.
+        """
         # A timer of a tick that was emitted already (or was restored): nothing waits.
         mirror = self._mirrors.get(key) or self._mirror(key, state)
         taken = self._ticks.take(key)
         self._mirrors.pop(key, None)
         if taken:
             state.update(encode_state(mirror.ring.encode(), []))
-        return [record for _, records in taken for record in records]
+        return [records for _, records in taken]
 
     def _mirror(self, key: str, state: ValueState) -> _Mirror:
         """Take the user's value into memory; what waited before a restart waits again."""

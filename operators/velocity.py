@@ -25,6 +25,7 @@ import struct
 from typing import Final
 
 from schemas.features import WINDOWS_S, Velocity, Window
+from schemas.settings import VelocitySettings
 
 VERSION: Final = 1
 BUCKET_S: Final[tuple[int, ...]] = (1, 5, 300, 7200)
@@ -63,6 +64,15 @@ class VelocityConfig:
     remembered_uploads: int = 64
     """Most content ids that are remembered per user, newest first."""
     remembered_for_s: int = 600
+
+    @classmethod
+    def of(cls, settings: VelocitySettings) -> VelocityConfig:
+        """From the job's settings."""
+        return cls(
+            settings.future_tolerance_s * 1000,
+            settings.remembered_uploads,
+            settings.remembered_for_s,
+        )
 
 
 @dc.dataclass(frozen=True, slots=True)

@@ -1,0 +1,242 @@
+"""The one brain: a batch of uploads in, an outcome for each out. No engine, no clock, no state.
+
+The Flink operator, the command line, replays and tests all call `Cascade.moderate`; there is
+no second copy of any rule, feature or threshold.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from schemas.features import SINGLE, ThreadContext, UserFeatures
+from schemas.upload import Upload, decode_upload
+from udfs.assemble import Applied, Assembler, AuditMode, Moment
+from udfs.banks import ExactBanks, content_hash
+from udfs.contracts import (
+    CachedAssessment,
+    Fusion,
+    Item,
+    Lookups,
+    Outcome,
+    Scorer,
+    Signals,
+    Verdict,
+)
+from udfs.decision_cache import LocalCache
+from udfs.evidence import collect_evidence
+from udfs.normalise import normalise
+from udfs.policy import Policy
+from udfs.rules import RuleSet
+from udfs.stages import BankStage, FastTextStage, LookupStage, RuleStage, Stage, Work
+
+_STRANGER: Final = Upload(
+    content_id="-",
+    content_type="text",
+    user_id="-",
+    created_at=dt.datetime.fromtimestamp(0, dt.UTC),
+    text="",
+)
+"""An author of whom nothing is known, for what the decision cache tells its other readers."""
+
+
+def _ignore(stage: str, microseconds: float) -> None:
+    """Default of `on_stage`: nobody measures."""
+
+
+class Cascade:
+    """Composes the stages. Immutable: a changed part makes a new cascade (`with_parts`).
+
+    Args:
+        policy, rules, banks, fusion, fast_text: the parts.
+        store: cache, features and context.
+        cache: in-process cache of scores.
+        audit: which decisions get an audit record.
+        max_bytes: longest payload accepted.
+        max_text_chars: longest text accepted.
+        on_stage: told the time of each stage for each batch, in microseconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        policy: Policy,
+        rules: RuleSet,
+        banks: ExactBanks,
+        fusion: Fusion,
+        fast_text: Scorer,
+        store: Lookups,
+        cache: LocalCache,
+        audit: AuditMode = "all",
+        max_bytes: int = 262_144,
+        max_text_chars: int = 50_000,
+        on_stage: Callable[[str, float], None] = _ignore,
+    ) -> None:
+        self.policy = policy
+        self.rules = rules
+        self.banks = banks
+        self.fusion = fusion
+        self.fast_text = fast_text
+        self._store = store
+        self._cache = cache
+        self._audit: AuditMode = audit
+        self._max_bytes = max_bytes
+        self._max_text_chars = max_text_chars
+        self._on_stage = on_stage
+        self._model = model = f"{fast_text.name}:{fast_text.version}"
+        self._scoring: tuple[Stage, ...] = (FastTextStage(fast_text),)
+        self.stages: tuple[Stage, ...] = (
+            LookupStage(store, cache, model),
+            BankStage(banks),
+            RuleStage(rules),
+            *self._scoring,
+        )
+        versions = {fast_text.name: fast_text.version, "fusion": fusion.version}
+        self.applied = Applied(rules.hash, banks.hash, versions)
+        """Hashes and versions that every decision carries, besides the policy's."""
+        self._assemble = Assembler(policy, self.applied, audit).assemble
+
+    def with_parts(
+        self,
+        *,
+        policy: Policy | None = None,
+        rules: RuleSet | None = None,
+        banks: ExactBanks | None = None,
+        fast_text: Scorer | None = None,
+    ) -> Cascade:
+        """The same cascade with some parts replaced."""
+        return Cascade(
+            policy=policy or self.policy,
+            rules=rules or self.rules,
+            banks=banks or self.banks,
+            fusion=self.fusion,
+            fast_text=fast_text or self.fast_text,
+            store=self._store,
+            cache=self._cache,
+            audit=self._audit,
+            max_bytes=self._max_bytes,
+            max_text_chars=self._max_text_chars,
+            on_stage=self._on_stage,
+        )
+
+    def prepare(self, raw: bytes, broker_ms: int) -> Item:
+        """Decode, check and normalise one payload.
+
+        Args:
+            raw: the record's value.
+            broker_ms: its broker timestamp, ms since the epoch.
+
+        Raises:
+            InvalidUploadError: it cannot be moderated.
+        """
+        upload = decode_upload(raw, max_bytes=self._max_bytes, max_text_chars=self._max_text_chars)
+        if upload.text is None:
+            return Item(upload, raw, broker_ms)
+        text = normalise(upload.text)
+        return Item(upload, raw, broker_ms, normalised=text, content_hash=content_hash(text))
+
+    def moderate(self, batch: Sequence[Item], now_ms: float) -> list[Outcome]:
+        """Decide a batch.
+
+        Args:
+            batch: prepared uploads, with their velocity.
+            now_ms: wall clock, ms since the epoch.
+
+        Returns:
+            One outcome for each, in order. What an upload gets does not depend on its batch.
+        """
+        works = [Work(item) for item in batch]
+        self._walk(self.stages, works, int(now_ms))
+        started = time.perf_counter()
+        judged = self._judge(works, int(now_ms))
+        # What a bank or rule had settled but the policy did not act on (a switched-off
+        # category, an exempt community) has to be looked at by the models after all.
+        again = [
+            i
+            for i, (work, (_, _, verdict)) in enumerate(zip(works, judged, strict=True))
+            if work.settled and verdict.decided_by not in {"bank", "rule"}
+        ]
+        if again:
+            reopened = [works[i] for i in again]
+            for work in reopened:
+                work.settled = False
+            self._walk(self._scoring, reopened, int(now_ms))
+            for i, result in zip(again, self._judge(reopened, int(now_ms)), strict=True):
+                judged[i] = result
+        moment = Moment.of(now_ms)
+        outcomes = [
+            self._assemble(
+                work.item,
+                signals,
+                fused,
+                verdict,
+                scored_by="fast_text" if work.scores else "policy",
+                evidence=collect_evidence(work, verdict, self.fast_text),
+                moment=moment,
+                cache=work.cache,
+            )
+            for work, (signals, fused, verdict) in zip(works, judged, strict=True)
+        ]
+        self._remember(works)
+        self._on_stage("decide", (time.perf_counter() - started) * 1e6)
+        return outcomes
+
+    def _walk(self, stages: Sequence[Stage], works: list[Work], now_ms: int) -> None:
+        for stage in stages:
+            started = time.perf_counter()
+            stage.run(works, now_ms)
+            self._on_stage(stage.name, (time.perf_counter() - started) * 1e6)
+
+    def _remember(self, works: Sequence[Work]) -> None:
+        """Keep what was computed about contents, with what it would mean for a stranger."""
+        for work in works:
+            if work.fresh:
+                stranger = Signals(
+                    _STRANGER, work.scores, (), (), 0.0, SINGLE, UserFeatures(), ThreadContext(), 0
+                )
+                verdict = self.policy.decide(stranger, work.scores)
+                row = CachedAssessment(
+                    scores=dict(work.scores),
+                    model=self._model,
+                    action=verdict.action,
+                    confidence=round(verdict.confidence, 6),
+                    reason=verdict.reason,
+                )
+                self._cache.put(work.item.content_hash, row)
+                self._store.remember(work.item.content_hash, row)
+
+    def _judge(
+        self, works: Sequence[Work], now_ms: int
+    ) -> list[tuple[Signals, dict[str, float], Verdict]]:
+        signals = [_signals(work, now_ms) for work in works]
+        fused = self.fusion.fuse(signals)
+        policy = self.policy
+        return [
+            (
+                s,
+                f,
+                policy.decide(s, f) if s.upload.content_type == "text" else policy.interim(s, f),
+            )
+            for s, f in zip(signals, fused, strict=True)
+        ]
+
+
+def _signals(work: Work, now_ms: int) -> Signals:
+    item = work.item
+    rules = work.rules
+    if rules:
+        rules = [match for match in rules if not match.observe_only]
+    return Signals(
+        item.upload,
+        work.scores,
+        rules,
+        work.banks,
+        0.0 if item.normalised is None else item.normalised.evasion,
+        item.velocity,
+        work.user,
+        work.context,
+        now_ms,
+        work.degraded,
+    )

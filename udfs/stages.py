@@ -1,0 +1,184 @@
+"""The stages of the cascade, in the order in which an upload meets them.
+
+Each takes a whole batch of `Work` sheets and writes its findings onto them; what one stage has
+settled the next does not score. To add a stage: a class with `name` and `run`, its place in
+`cascade.Cascade.stages`, and a test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Protocol
+
+from schemas.features import ThreadContext, UserFeatures
+from udfs.banks import ExactBanks
+from udfs.contracts import BankMatch, CachedAssessment, Item, Lookups, RuleMatch, Scorer
+from udfs.decision_cache import LocalCache
+from udfs.rules import RuleSet
+
+_UNKNOWN = UserFeatures()
+_NO_CONTEXT = ThreadContext()
+
+
+class Work:
+    """The sheet of one upload: what the stages have found so far."""
+
+    __slots__ = (
+        "banks",
+        "cache",
+        "context",
+        "degraded",
+        "fresh",
+        "item",
+        "rules",
+        "scores",
+        "settled",
+        "user",
+    )
+
+    def __init__(self, item: Item) -> None:
+        self.item = item
+        self.user: UserFeatures = _UNKNOWN
+        self.context: ThreadContext = _NO_CONTEXT
+        self.scores: Mapping[str, float] = {}
+        self.rules: Sequence[RuleMatch] = ()
+        self.banks: Sequence[BankMatch] = ()
+        self.cache: Literal["", "local", "redis"] = ""
+        self.degraded: tuple[str, ...] = ()
+        self.fresh = False
+        """The scores were computed now and are worth remembering."""
+        self.settled = False
+        """A definitive match decides: no model needs to look."""
+
+
+class Stage(Protocol):
+    """One room that a batch walks through."""
+
+    @property
+    def name(self) -> str: ...
+
+    def run(self, batch: Sequence[Work], now_ms: int) -> None:
+        """Write findings onto the sheets. An outage is noted in `degraded`, not raised."""
+        ...
+
+
+class LookupStage:
+    """Decision cache, user features and thread context: one round trip a batch."""
+
+    name = "lookup"
+
+    def __init__(self, store: Lookups, cache: LocalCache, model: str) -> None:
+        self._store = store
+        self._cache = cache
+        self._model = model
+
+    def run(self, batch: Sequence[Work], now_ms: int) -> None:  # noqa: ARG002 - the protocol's
+        """Fill user, context and scores that are known."""
+        hashes: dict[str, list[Work]] = {}
+        users: dict[str, list[Work]] = {}
+        parents: dict[str, list[Work]] = {}
+        for work in batch:
+            upload = work.item.upload
+            users.setdefault(upload.user_id, []).append(work)
+            if upload.parent_content_id is not None:
+                parents.setdefault(upload.parent_content_id, []).append(work)
+            if work.item.content_hash and not self._known_here(work):
+                hashes.setdefault(work.item.content_hash, []).append(work)
+        found = self._store.fetch(list(hashes), list(users), list(parents))
+        self._fill_scores(found.assessments, hashes)
+        for user, features in found.users.items():
+            for work in users[user]:
+                work.user = features
+        for parent, context in found.contexts.items():
+            for work in parents[parent]:
+                work.context = context
+        if found.degraded:
+            for work in batch:
+                work.degraded = (*work.degraded, *found.degraded)
+
+    def _known_here(self, work: Work) -> bool:
+        known = self._cache.get(work.item.content_hash, self._model)
+        if known is None:
+            return False
+        work.scores, work.cache = known.scores, "local"
+        return True
+
+    def _fill_scores(
+        self, rows: Mapping[str, CachedAssessment], hashes: Mapping[str, list[Work]]
+    ) -> None:
+        for content_hash, row in rows.items():
+            if row.model == self._model:
+                self._cache.put(content_hash, row)
+                for work in hashes[content_hash]:
+                    work.scores, work.cache = row.scores, "redis"
+
+
+class BankStage:
+    """Exact known-bad and known-good content."""
+
+    name = "bank"
+
+    def __init__(self, banks: ExactBanks) -> None:
+        self._banks = banks
+
+    def run(self, batch: Sequence[Work], now_ms: int) -> None:  # noqa: ARG002 - the protocol's
+        """Note matches.
+
+        A known-bad one settles the content, and so does a known-good one that vouches for
+        every category.
+        """
+        match = self._banks.match
+        for work in batch:
+            if work.item.content_hash:
+                found = match(work.item.content_hash)
+                if found:
+                    work.banks = found
+                    work.settled = any(m.polarity == "bad" or not m.category for m in found)
+
+
+class RuleStage:
+    """Keywords and patterns."""
+
+    name = "rules"
+
+    def __init__(self, rules: RuleSet) -> None:
+        self._rules = rules
+
+    def run(self, batch: Sequence[Work], now_ms: int) -> None:
+        """Note matches; a definitive one that acts settles the content."""
+        texts: list[Any] = [work for work in batch if work.item.normalised is not None]
+        matches = self._rules.match([work.item for work in texts], now_ms)
+        for work, found in zip(texts, matches, strict=True):
+            if found:
+                work.rules = found
+                if any(m.definitive and not m.observe_only for m in found):
+                    work.settled = True
+
+
+class FastTextStage:
+    """The fast text tier, for what nothing has settled and no cache knows."""
+
+    name = "fast_text"
+
+    def __init__(self, scorer: Scorer) -> None:
+        self._scorer = scorer
+
+    def run(self, batch: Sequence[Work], now_ms: int) -> None:  # noqa: ARG002 - the protocol's
+        """Score each content once, however often it is in the batch."""
+        missing: dict[str, list[Work]] = {}
+        for work in batch:
+            item = work.item
+            if work.settled or item.normalised is None:
+                continue
+            if not work.scores:
+                missing.setdefault(item.content_hash, []).append(work)
+        if not missing:
+            return
+        names = self._scorer.categories
+        texts = [works[0].item.normalised for works in missing.values()]
+        rows = self._scorer.score([text.text for text in texts if text is not None]).tolist()
+        for works, row in zip(missing.values(), rows, strict=True):
+            scores = {name: round(p, 6) for name, p in zip(names, row, strict=True)}
+            for work in works:
+                work.scores = scores
+            works[0].fresh = True
