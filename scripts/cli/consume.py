@@ -120,6 +120,7 @@ def open_consumer(settings: Settings, names: list[str], *, from_beginning: bool)
             max_poll_records=5_000,
             max_partition_fetch_bytes=2 * OUTPUT_MAX_BYTES,
             bootstrap_timeout_ms=10_000,
+            reconnect_backoff_max_ms=1_000,
         )
         partitions = []
         for name in names:
@@ -181,7 +182,7 @@ def records(
 def main() -> None:
     """Run the command; errors of ours are sentences, not traces."""
     try:
-        app()
+        app(prog_name="scripts/consume")
     except SluiceError as error:
         sys.exit(f"consume: {error}")
     except KeyboardInterrupt:

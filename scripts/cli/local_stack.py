@@ -51,6 +51,9 @@ transaction.state.log.num.partitions=1
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
+# After `kill -9` a broker is let in again only when its former self's session has ended.
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=500
 # The cleaner takes this from the heap at once; the default is a quarter of ours.
 log.cleaner.dedupe.buffer.size=4194304
 """
@@ -329,7 +332,7 @@ class Stack:
         def settled() -> bool:
             return answers() or (not given and process.pid is None)
 
-        wait_until(settled, timeout_s=10.0 if given else _START_TIMEOUT_S, every_s=0.05)
+        wait_until(settled, timeout_s=3.0 if given else _START_TIMEOUT_S, every_s=0.05)
         if answers():
             return
         if given:

@@ -183,6 +183,9 @@ class Process:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)
             wait_until(lambda: self.pid is None, timeout_s=5.0)
+        if self._child is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._child.wait(timeout=1.0)
         self._child = None
         self.pid_file.unlink(missing_ok=True)
 

@@ -78,7 +78,7 @@ def _name(line: UploadLine) -> str:
 def main() -> None:
     """Run the command; errors of ours are sentences, not traces."""
     try:
-        app()
+        app(prog_name="scripts/produce")
     except SluiceError as error:
         sys.exit(f"produce: {error}")
 

@@ -63,6 +63,7 @@ class UploadPublisher:
                 linger_ms=linger_ms,
                 batch_size=128 * 1024,
                 bootstrap_timeout_ms=10_000,
+                reconnect_backoff_max_ms=1_000,
                 # Statistics that nobody reads, several microseconds a record.
                 metrics_enabled=False,
             )

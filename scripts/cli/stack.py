@@ -82,7 +82,7 @@ def _print(stack: Stack, *, as_json: bool) -> bool:
 def main() -> None:
     """Run the command; errors of ours are sentences, not traces."""
     try:
-        app()
+        app(prog_name="scripts/stack")
     except SluiceError as error:
         sys.exit(f"stack: {error}")
 
