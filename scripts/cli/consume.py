@@ -19,7 +19,7 @@ from schemas.topics import Topics
 from scripts.cli.kafka_topics import OUTPUT_MAX_BYTES, client_options
 from scripts.cli.local_stack import resolve
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None)
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
 class Record(NamedTuple):

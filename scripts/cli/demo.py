@@ -25,7 +25,7 @@ from scripts.cli.local_stack import DEFAULT_DIR, Stack, resolve
 from scripts.cli.processes import interruptible, started_at
 from scripts.cli.samples import UPLOADS
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None)
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
 def summarise(ledger: Ledger, *, begin: float, unsent: list[str]) -> dict[str, Any]:

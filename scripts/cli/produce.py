@@ -16,7 +16,7 @@ from scripts.cli.local_stack import resolve
 from scripts.cli.publisher import UploadPublisher, paced
 from scripts.cli.upload_lines import UploadLine, parse_line, read_lines
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None)
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
 @app.command()

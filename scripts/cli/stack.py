@@ -16,7 +16,13 @@ from scripts.cli.processes import interruptible
 
 __all__ = ["Stack", "app"]
 
-app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+app = typer.Typer(
+    help=__doc__,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 ProfileOption = Annotated[str, typer.Option(help="Profile whose topics are made.")]
