@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import sysconfig
+import urllib.parse
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +12,7 @@ from pyflink.common import Configuration
 from pyflink.datastream import RuntimeExecutionMode, StreamExecutionEnvironment
 from pyflink.table import StreamTableEnvironment
 
+from jobs.checkpoints import newest_checkpoint
 from schemas.errors import ConfigError
 from schemas.settings import ROOT, Settings
 
@@ -19,7 +21,7 @@ JARS: Final = ROOT / ".build" / "jars"
 
 
 def make_environment(
-    settings: Settings, *, local: bool = True
+    settings: Settings, *, local: bool = True, resume: bool = False
 ) -> tuple[StreamExecutionEnvironment, StreamTableEnvironment]:
     """Make the environments of one job.
 
@@ -27,6 +29,8 @@ def make_environment(
         settings: the job's settings.
         local: an embedded mini-cluster; False where the job is submitted by `flink run`,
             which brings interpreter, jars and parallelism itself.
+        resume: go on from the newest retained checkpoint (a local job; starts anew where
+            there is none).
 
     Raises:
         ConfigError: where the connector jars are missing.
@@ -34,12 +38,28 @@ def make_environment(
     config = Configuration()
     for name, value in _options(settings, local=local).items():
         config.set_string(name, value)
+    newest = newest_checkpoint(_local_checkpoints(settings)) if resume else None
+    if newest is not None:
+        config.set_string("execution.state-recovery.path", newest.as_uri())
     env = StreamExecutionEnvironment.get_execution_environment(config)
     env.set_runtime_mode(RuntimeExecutionMode.STREAMING)
     if local:
         env.set_parallelism(settings.flink.parallelism)
     t_env = StreamTableEnvironment.create(env)
     return env, t_env
+
+
+def _local_checkpoints(settings: Settings) -> Path:
+    """Folder of the checkpoints, where that is on this machine."""
+    configured = settings.flink.checkpoint_dir
+    if not configured:
+        return ROOT / ".run" / "checkpoints"
+    parts = urllib.parse.urlsplit(configured)
+    if parts.scheme not in {"", "file"}:
+        raise ConfigError(
+            f"cannot look for checkpoints in {configured}", field="flink.checkpoint_dir"
+        )
+    return Path(urllib.parse.unquote(parts.path))
 
 
 def _options(settings: Settings, *, local: bool) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -12,7 +11,7 @@ from operators.redis_store import NoLookups, RedisLookups
 from schemas.control import ControlMessage
 from schemas.errors import ConfigError
 from schemas.settings import ROOT, Settings
-from schemas.switches import SwitchesDocument
+from schemas.switches import ModelPointer, SwitchesDocument
 from schemas.yaml_source import YamlSource
 from udfs.banks import ExactBanks
 from udfs.cascade import Cascade
@@ -134,15 +133,10 @@ class LiveCascade:
         }
 
     def _apply_model(self, message: ControlMessage, file: str) -> None:
-        pointer = YamlSource(message.text, file).data
-        folder = pointer.get("folder") if isinstance(pointer, dict) else None
-        if message.name != "fast_text" or not isinstance(folder, str):
-            raise ConfigError(
-                "a model message is named fast_text and has one field, folder",
-                file=file,
-                field=json.dumps(message.name),
-            )
-        scorer = FastTextScorer.load(_path(Path(folder)))
+        if message.name != "fast_text":
+            raise ConfigError(f"no model {message.name}; there is fast_text", file=file)
+        pointer = YamlSource(message.text, file).validate(ModelPointer)
+        scorer = FastTextScorer.load(_path(Path(pointer.folder)))
         self.cascade = self.cascade.with_parts(fast_text=scorer)
 
     def _banks(self, messages: dict[str, ControlMessage]) -> ExactBanks:

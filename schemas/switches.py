@@ -1,4 +1,4 @@
-"""The switches that stop measures at once, as a control message carries them."""
+"""Small documents of control messages: emergency switches, the pointer to a model."""
 
 from __future__ import annotations
 
@@ -15,3 +15,12 @@ class SwitchesDocument(BaseModel):
     observe_only: bool = False
     disabled_categories: tuple[str, ...] = ()
     disabled_actions: tuple[Action, ...] = ()
+
+
+class ModelPointer(BaseModel):
+    """Which package of a model to run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    folder: str
+    """Folder of the package, absolute or from the project's root, readable by every worker."""

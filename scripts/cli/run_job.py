@@ -24,16 +24,19 @@ def main(
     bounded: Annotated[
         bool, typer.Option("--bounded", help="Work off what is in the topics now, then end.")
     ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the newest retained checkpoint.")
+    ] = False,
 ) -> None:
     """Run the moderation job until SIGTERM or Ctrl-C; print `ready` once it reads from Kafka."""
     try:
-        sys.exit(run(load_settings(profile), bounded=bounded))
+        sys.exit(run(load_settings(profile), bounded=bounded, resume=resume))
     except SluiceError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
 
 
-def run(settings: Settings, *, bounded: bool) -> int:
+def run(settings: Settings, *, bounded: bool, resume: bool = False) -> int:
     """Run the job in this process; gives the exit status."""
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -47,7 +50,7 @@ def run(settings: Settings, *, bounded: bool) -> int:
     from operators.compose import compose_cascade  # noqa: PLC0415
 
     compose_cascade(settings)  # each file of the cascade is checked before anything starts
-    env, t_env = make_environment(settings)
+    env, t_env = make_environment(settings, resume=resume)
     build(t_env, settings, bounded=bounded)
     job = LocalJob(env.execute_async("sluice-moderation"), flink.rest_port)
     if not bounded and job.wait_until_reading(120, stop.is_set):

@@ -1,0 +1,107 @@
+"""The breaker by a fake clock; the lookups against a real Redis."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+import redis
+
+from operators.breaker import Breaker
+from operators.redis_store import RedisLookups
+from schemas.features import ThreadContext, UserFeatures
+from schemas.settings import RedisSettings
+from udfs.contracts import CachedAssessment
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_the_breaker_opens_after_failures_and_lets_one_call_through_later() -> None:
+    clock = Clock()
+    breaker = Breaker(2, 5.0, clock)
+    breaker.failed()
+    assert breaker.allows()
+    breaker.failed()
+    assert not breaker.allows()
+    clock.now = 5.0
+    assert breaker.allows()
+    assert not breaker.allows()  # one call decides
+    breaker.failed()
+    clock.now = 9.9
+    assert not breaker.allows()
+    clock.now = 10.0
+    assert breaker.allows()
+    breaker.succeeded()
+    assert breaker.allows()
+    assert not breaker.is_open
+
+
+@pytest.fixture
+def slow_server() -> Iterator[str]:
+    """Accepts connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        held: list[socket.socket] = []
+
+        def accept() -> None:
+            try:
+                while True:
+                    held.append(server.accept()[0])
+            except OSError:
+                return
+
+        threading.Thread(target=accept, daemon=True).start()
+        yield f"redis://127.0.0.1:{server.getsockname()[1]}/0"
+        for connection in held:
+            connection.close()
+
+
+def test_a_server_that_does_not_answer_costs_a_time_out_and_then_nothing(slow_server: str) -> None:
+    store = RedisLookups(
+        RedisSettings(url=slow_server, timeout_ms=20, breaker_failures=2, breaker_open_s=60)
+    )
+    started = time.monotonic()
+    for _ in range(50):
+        assert store.fetch(["a"], ["u"], []).degraded == ("redis",)
+    assert time.monotonic() - started < 1.0
+
+
+def test_nothing_listens() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"redis://127.0.0.1:{server.getsockname()[1]}/0"
+    store = RedisLookups(RedisSettings(url=url))
+    assert store.fetch([], ["u"], []).degraded == ("redis",)
+
+
+def test_nothing_wanted_asks_nobody() -> None:
+    store = RedisLookups(RedisSettings(url="redis://127.0.0.1:1/0"))
+    assert store.fetch([], [], []).degraded == ()
+
+
+@pytest.mark.stack
+def test_rows_are_read_and_queued_writes_travel_with_reads(redis_url: str) -> None:
+    client = redis.Redis.from_url(redis_url)
+    client.set("user:u1", msgspec.json.encode(UserFeatures(reputation=12.5, known=True)))
+    client.set("user:u2", b"not json")
+    client.set("context:p1", msgspec.json.encode(ThreadContext(parent_toxicity=0.9)))
+    store = RedisLookups(RedisSettings(url=redis_url, timeout_ms=1000))
+    assessment = CachedAssessment(scores={"spam": 0.5}, model="m:1", action="allow")
+    store.remember("h1", assessment)
+    first = store.fetch(["h2"], ["u1", "u2", "u3"], ["p1", "p2"])
+    assert first.degraded == ()
+    assert first.users == {"u1": UserFeatures(reputation=12.5, known=True)}
+    assert first.contexts == {"p1": ThreadContext(parent_toxicity=0.9)}
+    again = store.fetch(["h1"], [], [])
+    assert again.assessments == {"h1": assessment}
+    ttl = client.ttl("hash:h1")
+    assert isinstance(ttl, int)
+    assert 29 * 86_400 < ttl <= 30 * 86_400
