@@ -22,6 +22,8 @@ import dataclasses as dc
 import hashlib
 import math
 import struct
+import zlib
+from collections.abc import Sequence
 from typing import Final
 
 from schemas.features import WINDOWS_S, Velocity, Window
@@ -34,6 +36,8 @@ BUCKETS: Final = tuple(window // width for window, width in zip(WINDOWS_S, BUCKE
 TEXT_BITS: Final = 32
 COMMUNITY_BITS: Final = 16
 _COUNT_MAX: Final = 0xFFFF
+_EMPTY: Final = (0, 0, 0)
+_Ring = dict[int, tuple[int, int, int]]
 
 # version, newest event time (s), number of ring entries
 _HEADER: Final = struct.Struct("<BIH")
@@ -102,13 +106,13 @@ class VelocityRing:
         config: settings; they may change between two decodings.
     """
 
-    __slots__ = ("_buckets", "_config", "_newest", "_seen")
+    __slots__ = ("_config", "_newest", "_rings", "_seen")
 
     def __init__(self, value: bytes | None, config: VelocityConfig) -> None:
         self._config = config
         self._newest = -1
-        # (ring, bucket number) -> [count, texts, communities]
-        self._buckets: dict[tuple[int, int], tuple[int, int, int]] = {}
+        # for each ring: bucket number -> count, texts, communities
+        self._rings: tuple[_Ring, ...] = ({}, {}, {}, {})
         self._seen = b""
         if value:
             self._decode(value)
@@ -125,39 +129,34 @@ class VelocityRing:
             created = event.broker_ms
         second = max(created // 1000, 0)
         text_bit = 1 << (event.text_hash % TEXT_BITS)
-        community_bit = 1 << (fingerprint(event.community) % COMMUNITY_BITS)
+        community_bit = 1 << (zlib.crc32(event.community.encode()) % COMMUNITY_BITS)
         if second > self._newest:
             self._newest = second
             self._evict()
-        buckets = self._buckets
-        newest = self._newest
-        for ring, width in enumerate(BUCKET_S):
+        packed: list[int] = []
+        for ring, width, buckets in zip(self._rings, BUCKET_S, BUCKETS, strict=True):
             number = second // width
-            if newest // width - number < BUCKETS[ring]:
-                place = (ring, number)
-                old = buckets.get(place)
-                if old is None:
-                    buckets[place] = (1, text_bit, community_bit)
-                else:
-                    buckets[place] = (
-                        min(old[0] + 1, _COUNT_MAX),
-                        old[1] | text_bit,
-                        old[2] | community_bit,
-                    )
-        packed = self._windows(second, text_bit, community_bit)
+            if self._newest // width - number < buckets:
+                count, texts, communities = ring.get(number, _EMPTY)
+                ring[number] = (
+                    count + 1 if count < _COUNT_MAX else count,
+                    texts | text_bit,
+                    communities | community_bit,
+                )
+            packed += _window_of(ring, number, buckets, text_bit, community_bit)
         self._remember(key, event.broker_ms // 1000, packed)
         return _velocity(packed, duplicate=False)
 
     def encode(self) -> bytes:
         """The value to keep: at most 421 bytes of rings, and 32 for each remembered upload."""
-        newest = self._newest
-        parts = [_HEADER.pack(VERSION, max(newest, 0), len(self._buckets))]
+        newest = max(self._newest, 0)
         pack = _ENTRY.pack
-        for (ring, number), (count, texts, communities) in sorted(self._buckets.items()):
-            age = newest // BUCKET_S[ring] - number
-            parts.append(pack(ring << 4 | age, count, texts, communities))
-        parts.append(self._seen)
-        return b"".join(parts)
+        entries = [
+            pack(place << 4 | newest // width - number, *found)
+            for place, (ring, width) in enumerate(zip(self._rings, BUCKET_S, strict=True))
+            for number, found in (sorted(ring.items()) if len(ring) > 1 else ring.items())
+        ]
+        return b"".join((_HEADER.pack(VERSION, newest, len(entries)), *entries, self._seen))
 
     def _decode(self, value: bytes) -> None:
         version, newest, entries = _HEADER.unpack_from(value)
@@ -168,48 +167,17 @@ class VelocityRing:
         for place, count, texts, communities in _ENTRY.iter_unpack(value[_HEADER.size : end]):
             ring = place >> 4
             number = newest // BUCKET_S[ring] - (place & 15)
-            self._buckets[ring, number] = (count, texts, communities)
+            self._rings[ring][number] = (count, texts, communities)
         self._seen = value[end:]
 
     def _evict(self) -> None:
-        newest = self._newest
-        stale = [
-            (ring, number)
-            for ring, number in self._buckets
-            if newest // BUCKET_S[ring] - number >= BUCKETS[ring]
-        ]
-        for place in stale:
-            del self._buckets[place]
+        for ring, width, buckets in zip(self._rings, BUCKET_S, BUCKETS, strict=True):
+            oldest = self._newest // width - buckets
+            if ring and min(ring) <= oldest:
+                for number in [n for n in ring if n <= oldest]:
+                    del ring[number]
 
-    def _windows(self, second: int, text_bit: int, community_bit: int) -> tuple[int, ...]:
-        """Count, distinct texts, distinct communities, span in buckets, for each window."""
-        counts = [0, 0, 0, 0]
-        texts = [0, 0, 0, 0]
-        communities = [0, 0, 0, 0]
-        spans = [0, 0, 0, 0]
-        last = [second // width for width in BUCKET_S]
-        for (ring, number), (count, text_map, community_map) in self._buckets.items():
-            age = last[ring] - number
-            if 0 <= age < BUCKETS[ring]:
-                counts[ring] += count
-                texts[ring] |= text_map
-                communities[ring] |= community_map
-                spans[ring] = max(spans[ring], age)
-        packed: list[int] = []
-        for ring in range(len(BUCKET_S)):
-            # An upload too late for a ring is still in its own window.
-            count = min(max(counts[ring], 1), _COUNT_MAX)
-            text_ones = (texts[ring] | text_bit).bit_count()
-            community_ones = (communities[ring] | community_bit).bit_count()
-            packed += (
-                count,
-                min(_TEXT_ESTIMATE[text_ones], count),
-                min(_COMMUNITY_ESTIMATE[community_ones], count),
-                spans[ring],
-            )
-        return tuple(packed)
-
-    def _remember(self, key: int, broker_s: int, packed: tuple[int, ...]) -> None:
+    def _remember(self, key: int, broker_s: int, packed: Sequence[int]) -> None:
         config = self._config
         size = _SEEN.size
         seen = self._seen
@@ -231,7 +199,31 @@ class VelocityRing:
         return None
 
 
-def _velocity(packed: tuple[int, ...], *, duplicate: bool) -> Velocity:
+def _window_of(
+    ring: _Ring, last: int, buckets: int, text_bit: int, community_bit: int
+) -> tuple[int, int, int, int]:
+    """Count, distinct texts, distinct communities and span in buckets, up to bucket `last`."""
+    count = 0
+    first = last
+    # An upload too late for its ring is still in its own window.
+    texts, communities = text_bit, community_bit
+    for number, (uploads, text_map, community_map) in ring.items():
+        if last - buckets < number <= last:
+            count += uploads
+            texts |= text_map
+            communities |= community_map
+            if number < first:  # noqa: PLR1730 - a call to min() costs three times as much
+                first = number
+    count = min(count, _COUNT_MAX) or 1
+    return (
+        count,
+        min(_TEXT_ESTIMATE[texts.bit_count()], count),
+        min(_COMMUNITY_ESTIMATE[communities.bit_count()], count),
+        last - first,
+    )
+
+
+def _velocity(packed: Sequence[int], *, duplicate: bool) -> Velocity:
     return Velocity(
         (
             _window(0, packed[0], packed[1], packed[2], packed[3]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import zlib
 
 import pytest
 from hypothesis import given, settings
@@ -59,7 +60,10 @@ def naive(history: list[Event], now: Event) -> tuple[Window, ...]:
             Window(
                 count,
                 min(linear_count(TEXT_BITS, {e.text_hash for e in seen}), count),
-                min(linear_count(COMMUNITY_BITS, {fingerprint(e.community) for e in seen}), count),
+                min(
+                    linear_count(COMMUNITY_BITS, {zlib.crc32(e.community.encode()) for e in seen}),
+                    count,
+                ),
                 span * bucket / (count - 1) if count > 1 else float(width),
             )
         )
