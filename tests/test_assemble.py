@@ -97,6 +97,35 @@ def test_a_clean_upload_gets_a_decision_and_an_audit_record() -> None:
     assert audit.broker_timestamp == NOW_MS
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        signals(scores=scored(spam=0.3)),
+        signals(rules=(rule("toxicity", "moderate", weight=0.95),)),
+        signals(scores=scored(toxicity=0.97)),
+    ],
+)
+def test_the_decision_says_what_the_verdict_says(given: Signals) -> None:
+    decision = outcome(given=given).decision
+    upload = decode_upload(RAW)
+    given = msgspec.structs.replace(given, upload=upload)
+    verdict = policy().decide(given, fusion().fuse([given])[0])
+    for field in (
+        "status",
+        "action",
+        "category",
+        "severity",
+        "severity_score",
+        "confidence",
+        "probability",
+        "reason",
+        "interim",
+    ):
+        assert getattr(decision, field) == getattr(verdict, field), field
+    for field in ("content_id", "content_type", "user_id", "community_id"):
+        assert getattr(decision, field) == getattr(upload, field), field
+
+
 def test_records_that_are_built_by_position_have_every_value_in_its_place() -> None:
     found = outcome(cache="redis", case_revision=3)
     for record in (found.decision, found.audit):

@@ -129,6 +129,18 @@ def test_a_definitive_match_removes_only_where_it_is_severe(
         assert (verdict.status, verdict.action, verdict.review_why) == ("rejected", action, why)
 
 
+def test_the_stricter_finding_decides_before_the_surer_source() -> None:
+    both = signals(rules=(rule("sexual", "mild"),), velocity=velocity((20, 20)))
+    verdict = policy().decide(both, scored(threat=0.97))
+    assert (verdict.category, verdict.action, verdict.decided_by) == ("threat", "remove", "scores")
+    verdict = policy().decide(both, scored(threat=0.5))
+    assert (verdict.category, verdict.action, verdict.decided_by) == (
+        "spam",
+        "restrict",
+        "condition",
+    )
+
+
 def test_a_rule_that_is_not_definitive_does_nothing_by_itself() -> None:
     verdict = policy().decide(signals(rules=(rule(definitive=False),)), CLEAN)
     assert (verdict.action, verdict.decided_by) == ("allow", "scores")

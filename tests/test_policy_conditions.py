@@ -78,8 +78,8 @@ def test_fields(field: str, value: object) -> None:
 def test_every_field_can_be_read() -> None:
     for field, kind in FIELDS.items():
         value = getter(field)(FULL, CLEAN)
-        wanted = {"number": {int, float}, "boolean": {bool}, "string": {str}}[kind]
-        assert type(value) in wanted, field
+        types: dict[str, set[type]] = {"number": {int, float}, "boolean": {bool}, "string": {str}}
+        assert type(value) in types[kind], field
 
 
 @pytest.mark.parametrize(
