@@ -100,6 +100,9 @@ def demo(
         str | None,
         typer.Option(envvar="SLUICE_REDIS__URL", help="Use the Redis at this URL, start none."),
     ] = None,
+    patience: Annotated[
+        float, typer.Option(min=1, help="Seconds to wait for the last answers.")
+    ] = 30.0,
     profile: Annotated[str, typer.Option(help="The job's profile.")] = "dev",
     job: Annotated[
         str, typer.Option(hidden=True, help="Module that runs the job.")
@@ -133,7 +136,8 @@ def demo(
             settings = _for_this_run(resolve(base, kafka=stack.kafka, redis=stack.redis_url), name)
             view.say(f"Kafka at {stack.kafka}, Redis at {stack.redis}; making the topics")
             ensure_topics(settings)
-            if not keep and stack.directory != work / "stack":
+            own_broker = stack.directory == work / "stack" and stack.kafka_process.pid
+            if not keep and not own_broker:
                 cleanup.callback(_drop_topics, settings)
             run = Demo(
                 settings,
@@ -150,7 +154,9 @@ def demo(
             run.start_job()
             view.begin()
             view.say(f"publishing {uploads.name} at {rate:.0f}/s")
-            run.run(lambda: endless(uploads, once=once), rate=rate, seconds=duration)
+            run.run(
+                lambda: endless(uploads, once=once), rate=rate, seconds=duration, patience=patience
+            )
             if keep:
                 left.pop_all()
             view.end()

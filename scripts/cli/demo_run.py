@@ -23,7 +23,6 @@ from scripts.cli.publisher import UploadPublisher, paced
 from scripts.cli.upload_lines import UploadLine, parse_line, read_lines
 
 _READY_TIMEOUT_S: Final = 120.0
-_DRAIN_S: Final = 30.0
 _QUIET_S: Final = 0.5
 """After the last answer: a second one for the same upload would come by then."""
 
@@ -110,7 +109,12 @@ class Demo:
             )
 
     def run(
-        self, lines: Callable[[], Iterator[UploadLine]], *, rate: float, seconds: float
+        self,
+        lines: Callable[[], Iterator[UploadLine]],
+        *,
+        rate: float,
+        seconds: float,
+        patience: float,
     ) -> None:
         """Publish, and keep the books, until every upload is accounted for (or time is up).
 
@@ -118,6 +122,7 @@ class Demo:
             lines: makes the uploads to publish.
             rate: uploads a second.
             seconds: how long to publish; 0 until the lines end.
+            patience: seconds to wait for the last answers.
         """
         reader = threading.Thread(target=self._guarded, args=(self._read,), daemon=True)
         writer = threading.Thread(
@@ -129,7 +134,7 @@ class Demo:
             while writer.is_alive():
                 self._tick()
             self._view.say("everything is published, waiting for the last answers")
-            deadline = time.monotonic() + _DRAIN_S
+            deadline = time.monotonic() + patience
             while time.monotonic() < deadline and not self._complete():
                 self._tick()
         finally:
