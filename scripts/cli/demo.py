@@ -136,8 +136,7 @@ def demo(
             settings = _for_this_run(resolve(base, kafka=stack.kafka, redis=stack.redis_url), name)
             view.say(f"Kafka at {stack.kafka}, Redis at {stack.redis}; making the topics")
             ensure_topics(settings)
-            own_broker = stack.directory == work / "stack" and stack.kafka_process.pid
-            if not keep and not own_broker:
+            if not keep and not _owns_broker(stack, work):
                 cleanup.callback(_drop_topics, settings)
             run = Demo(
                 settings,
@@ -174,6 +173,11 @@ def demo(
         raise typer.Exit(130)
     bad = summary["undecided"] or summary["conflicting_ids"] or summary["unsent"]
     raise typer.Exit(1 if bad or not summary["decisions"] else 0)
+
+
+def _owns_broker(stack: Stack, work: Path) -> bool:
+    """Whether the broker was started for this run, and goes with all its topics."""
+    return stack.directory == work / "stack" and stack.kafka_process.pid is not None
 
 
 def _for_this_run(settings: Settings, name: str) -> Settings:
