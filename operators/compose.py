@@ -11,7 +11,7 @@ from operators.redis_store import NoLookups, RedisLookups
 from schemas.control import ControlMessage
 from schemas.errors import ConfigError
 from schemas.settings import ROOT, Settings
-from schemas.switches import ModelPointer, SwitchesDocument
+from schemas.switches import ModelPointer
 from schemas.yaml_source import YamlSource
 from udfs.banks import ExactBanks
 from udfs.cascade import Cascade
@@ -22,8 +22,7 @@ from udfs.policy import Policy, Switches
 from udfs.rules import RuleSet
 from udfs.text_fast import FastTextScorer
 
-CONFIGURABLE: Final = ("policy", "rules", "bank", "switches", "model")
-"""Kinds of control messages that the cascade takes."""
+_POLICY_PARTS: Final = frozenset({"policy", "communities", "switches"})
 
 
 def compose_cascade(settings: Settings, metrics: Metrics | None = None) -> LiveCascade:
@@ -66,6 +65,8 @@ class LiveCascade:
         self._started = cascade
         self.cascade = cascade
         self._digests: dict[str, str] = {}
+        # Communities and switches are laid over whichever policy is in force.
+        self._policy_messages: dict[str, ControlMessage] = {}
         # Banks come as deltas: each is laid over the files, in the order of their keys.
         self._bank_messages: dict[str, ControlMessage] = {}
 
@@ -84,41 +85,27 @@ class LiveCascade:
             ConfigError: naming file, line and field; nothing has changed.
         """
         now, file = self.cascade, message.file or message.key
-        if message.kind == "policy":
-            policy = Policy.parse(message.text, file, now.policy.switches)
-            self.cascade = now.with_parts(policy=policy)
-        elif message.kind == "switches":
-            document = YamlSource(message.text, file).validate(SwitchesDocument)
-            self.cascade = now.with_parts(policy=now.policy.with_switches(_switches(document)))
+        if message.kind in _POLICY_PARTS:
+            self._put_policy({**self._policy_messages, message.kind: message})
         elif message.kind == "rules":
             self.cascade = now.with_parts(rules=RuleSet.parse(message.text, file))
         elif message.kind == "bank":
-            messages = {**self._bank_messages, message.key: message}
-            self.cascade = now.with_parts(banks=self._banks(messages))
-            self._bank_messages = messages
+            self._put_banks({**self._bank_messages, message.key: message})
         elif message.kind == "model":
-            self._apply_model(message, file)
-        else:
-            known = ", ".join(CONFIGURABLE)
-            raise ConfigError(f"kind {message.kind} is not known; known are {known}", field="kind")
+            self._put_model(message, file)
         self._digests[message.key] = message.digest
 
     def withdraw(self, key: str) -> None:
         """Return one part to what the job was started with."""
-        now, first = self.cascade, self._started
         kind = key.partition("/")[0]
-        if kind == "policy":
-            policy = first.policy.with_switches(now.policy.switches)
-            self.cascade = now.with_parts(policy=policy)
-        elif kind == "switches":
-            self.cascade = now.with_parts(policy=now.policy.with_switches(Switches()))
+        if kind in _POLICY_PARTS:
+            self._put_policy({k: m for k, m in self._policy_messages.items() if k != kind})
         elif kind == "rules":
-            self.cascade = now.with_parts(rules=first.rules)
+            self.cascade = self.cascade.with_parts(rules=self._started.rules)
         elif kind == "bank":
-            self._bank_messages.pop(key, None)
-            self.cascade = now.with_parts(banks=self._banks(self._bank_messages))
+            self._put_banks({k: m for k, m in self._bank_messages.items() if k != key})
         elif kind == "model":
-            self.cascade = now.with_parts(fast_text=first.fast_text)
+            self.cascade = self.cascade.with_parts(fast_text=self._started.fast_text)
         self._digests.pop(key, None)
 
     def applied(self) -> dict[str, str]:
@@ -132,24 +119,29 @@ class LiveCascade:
             **{f"message:{key}": digest for key, digest in sorted(self._digests.items())},
         }
 
-    def _apply_model(self, message: ControlMessage, file: str) -> None:
+    def _put_policy(self, messages: dict[str, ControlMessage]) -> None:
+        """Lay communities and switches over the policy, whichever of them came last."""
+        policy = self._started.policy
+        if (message := messages.get("policy")) is not None:
+            policy = Policy.parse(message.text, message.file or message.key, policy.switches)
+        if (message := messages.get("communities")) is not None:
+            policy = policy.with_communities(message.text, message.file or message.key)
+        if (message := messages.get("switches")) is not None:
+            policy = policy.with_switches(Switches.parse(message.text, message.file or message.key))
+        self.cascade = self.cascade.with_parts(policy=policy)
+        self._policy_messages = messages
+
+    def _put_banks(self, messages: dict[str, ControlMessage]) -> None:
+        banks = self._started.banks
+        for key in sorted(messages):
+            message = messages[key]
+            banks = banks.with_delta(message.text, message.file or key)
+        self.cascade = self.cascade.with_parts(banks=banks)
+        self._bank_messages = messages
+
+    def _put_model(self, message: ControlMessage, file: str) -> None:
         if message.name != "fast_text":
             raise ConfigError(f"no model {message.name}; there is fast_text", file=file)
         pointer = YamlSource(message.text, file).validate(ModelPointer)
         scorer = FastTextScorer.load(_path(Path(pointer.folder)))
         self.cascade = self.cascade.with_parts(fast_text=scorer)
-
-    def _banks(self, messages: dict[str, ControlMessage]) -> ExactBanks:
-        banks = self._started.banks
-        for key in sorted(messages):
-            message = messages[key]
-            banks = banks.with_delta(message.text, message.file or key)
-        return banks
-
-
-def _switches(document: SwitchesDocument) -> Switches:
-    return Switches(
-        observe_only=document.observe_only,
-        disabled_categories=frozenset(document.disabled_categories),
-        disabled_actions=frozenset(document.disabled_actions),
-    )

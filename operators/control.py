@@ -56,9 +56,6 @@ class ControlLogic:
         """Take one record of the control topic. Never raises for what is in it."""
         if key.startswith(HISTORY):
             return Answer(None, keep=False)
-        if not value:
-            self._target.withdraw(key)
-            return Answer(self._ack(key, "", ""), keep=True)
         return self._apply(key, value, restored=False)
 
     def restore(self, entries: Iterable[tuple[str, bytes]]) -> list[Record]:
@@ -66,12 +63,15 @@ class ControlLogic:
         answers = [self._apply(key, value, restored=True) for key, value in sorted(entries)]
         return [answer.ack for answer in answers if answer.ack is not None]
 
-    def _apply(self, key: str, value: bytes, *, restored: bool) -> Answer:
+    def _apply(self, key: str, value: bytes | None, *, restored: bool) -> Answer:
         digest = ""
         try:
-            message = decode_control(key, value)
-            digest = message.digest
-            self._target.apply(message)
+            if value:
+                message = decode_control(key, value)
+                digest = message.digest
+                self._target.apply(message)
+            else:
+                self._target.withdraw(key)
         except ConfigError as error:
             return Answer(self._ack(key, digest, str(error), restored=restored), keep=False)
         except Exception as error:  # noqa: BLE001 - a control message must never stop the job

@@ -89,7 +89,7 @@ class Cascade:
         self._scoring: tuple[Stage, ...] = (FastTextStage(fast_text),)
         self.stages: tuple[Stage, ...] = (
             LookupStage(store, cache, model),
-            BankStage(banks),
+            BankStage(banks, policy.document.banks.act_at),
             RuleStage(rules),
             *self._scoring,
         )
@@ -150,7 +150,7 @@ class Cascade:
         works = [Work(item) for item in batch]
         self._walk(self.stages, works, int(now_ms))
         started = time.perf_counter()
-        judged = self._judge(works, int(now_ms))
+        judged = self._judge(works)
         # What a bank or rule had settled but the policy did not act on (a switched-off
         # category, an exempt community) has to be looked at by the models after all.
         again = [
@@ -163,7 +163,7 @@ class Cascade:
             for work in reopened:
                 work.settled = False
             self._walk(self._scoring, reopened, int(now_ms))
-            for i, result in zip(again, self._judge(reopened, int(now_ms)), strict=True):
+            for i, result in zip(again, self._judge(reopened), strict=True):
                 judged[i] = result
         moment = Moment.of(now_ms)
         outcomes = [
@@ -207,10 +207,8 @@ class Cascade:
                 self._cache.put(work.item.content_hash, row)
                 self._store.remember(work.item.content_hash, row)
 
-    def _judge(
-        self, works: Sequence[Work], now_ms: int
-    ) -> list[tuple[Signals, dict[str, float], Verdict]]:
-        signals = [_signals(work, now_ms) for work in works]
+    def _judge(self, works: Sequence[Work]) -> list[tuple[Signals, dict[str, float], Verdict]]:
+        signals = [_signals(work) for work in works]
         fused = self.fusion.fuse(signals)
         policy = self.policy
         return [
@@ -223,8 +221,10 @@ class Cascade:
         ]
 
 
-def _signals(work: Work, now_ms: int) -> Signals:
+def _signals(work: Work) -> Signals:
     item = work.item
+    # The upload's own time, not the clock: a redelivery has to get the same features.
+    created_ms = int(item.upload.created_at.timestamp() * 1000)
     rules = work.rules
     if rules:
         rules = [match for match in rules if not match.observe_only]
@@ -237,6 +237,6 @@ def _signals(work: Work, now_ms: int) -> Signals:
         item.velocity,
         work.user,
         work.context,
-        now_ms,
+        min(created_ms, item.broker_ms),
         work.degraded,
     )

@@ -155,6 +155,7 @@ class Signals(msgspec.Struct, frozen=True):
     user: UserFeatures
     context: ThreadContext
     now_ms: int
+    """When it was uploaded, ms since the epoch: ages are counted up to then."""
     """The upload's broker time, ms since the epoch: ages are the same under redelivery."""
     degraded: tuple[str, ...] = ()
 

@@ -118,8 +118,9 @@ class BankStage:
 
     name = "bank"
 
-    def __init__(self, banks: ExactBanks) -> None:
+    def __init__(self, banks: ExactBanks, act_at: float) -> None:
         self._banks = banks
+        self._act_at = act_at
 
     def run(self, batch: Sequence[Work], now_ms: int) -> None:  # noqa: ARG002 - the protocol's
         """Note matches.
@@ -133,7 +134,10 @@ class BankStage:
                 found = match(work.item.content_hash)
                 if found:
                     work.banks = found
-                    work.settled = any(m.polarity == "bad" or not m.category for m in found)
+                    work.settled = any(
+                        m.confidence >= self._act_at and (m.polarity == "bad" or not m.category)
+                        for m in found
+                    )
 
 
 class RuleStage:
@@ -176,7 +180,13 @@ class FastTextStage:
             return
         names = self._scorer.categories
         texts = [works[0].item.normalised for works in missing.values()]
-        rows = self._scorer.score([text.text for text in texts if text is not None]).tolist()
+        try:
+            rows = self._scorer.score([text.text for text in texts if text is not None]).tolist()
+        except Exception:  # noqa: BLE001 - whatever a model raises, the policy's rule decides
+            for work in batch:
+                if not work.settled and not work.scores and work.item.normalised is not None:
+                    work.degraded = (*work.degraded, self.name)
+            return
         for works, row in zip(missing.values(), rows, strict=True):
             scores = {name: round(p, 6) for name, p in zip(names, row, strict=True)}
             for work in works:

@@ -34,6 +34,7 @@ KeyArgument = Annotated[str, typer.Argument(help="rules, policy, switches, bank/
 _MARKS: Final[dict[str, ControlKind]] = {
     "rules": "rules",
     "categories": "policy",
+    "communities": "communities",
     "banks": "bank",
     "entries": "bank",
     "folder": "model",
@@ -122,9 +123,7 @@ def diff(
 def rollback(
     key: KeyArgument,
     *,
-    to: Annotated[
-        str, typer.Option(help="Digest of a version; default: the one before.")
-    ] = "",
+    to: Annotated[str, typer.Option(help="Digest of a version; default: the one before.")] = "",
     timeout: TimeoutOption = 10.0,
     profile: ProfileOption = "dev",
 ) -> None:
