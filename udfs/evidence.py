@@ -14,7 +14,7 @@ MAX_SPANS: Final = 5
 """Most spans that a scorer is asked for."""
 
 
-def collect_evidence(work: Work, verdict: Verdict, scorer: Scorer) -> list[Evidence]:
+def collect_evidence(work: Work, verdict: Verdict, scorer: Scorer | None) -> list[Evidence]:
     """Everything that speaks for a verdict.
 
     Rule and bank matches are always listed, those that only observe included. Spans of the
@@ -26,7 +26,8 @@ def collect_evidence(work: Work, verdict: Verdict, scorer: Scorer) -> list[Evide
         return found
     text = work.item.normalised
     if text is not None:
-        if verdict.decided_by == "scores" and verdict.category in scorer.categories:
+        # The fusion may decide by scores where no model runs.
+        if scorer and verdict.decided_by == "scores" and verdict.category in scorer.categories:
             found += _spans(text, verdict.category, scorer)
         if text.evasion > 0:
             found.append(Evidence(kind="evasion", id="disguise", weight=round(text.evasion, 4)))
@@ -40,7 +41,7 @@ def _spans(text: NormalisedText, category: str, scorer: Scorer) -> list[Evidence
             kind="span",
             id=scorer.name,
             category=category,
-            weight=round(weight, 4),
+            weight=round(float(weight), 4),
             spans=[text.original_span(start, end)],
         )
         for start, end, weight in explained

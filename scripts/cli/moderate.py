@@ -6,6 +6,7 @@ Each input line gives one output line, in order: `{"decision": ..., "review": ..
 
 from __future__ import annotations
 
+import datetime as dt
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,7 @@ from operators.velocity import VelocityConfig
 from schemas.errors import SluiceError
 from schemas.features import SINGLE
 from schemas.settings import Settings, load_settings
+from scripts.cli.upload_lines import UploadLineError, parse_line, read_lines
 
 app = typer.Typer(add_completion=False, help=__doc__)
 
@@ -112,12 +114,12 @@ def _answers(source: BinaryIO, settings: Settings) -> Iterator[Sequence[Record]]
     )
     state = _Memory()
     waiting: list[tuple[str, Sequence[Record]]] = []
-    for number, line in enumerate(source):
-        raw = line.rstrip(b"\r\n")
-        if raw.strip():
-            state.key = _user_of(raw)
-            arrived = Arrived(raw, "file", 0, number, int(_now_ms()), SINGLE)
-            waiting.append((state.key, logic.on_upload(state.key, arrived, state)))
+    base = dt.datetime.now(dt.UTC)
+    for number, text in enumerate(read_lines(source)):
+        raw = _payload(text, base)
+        state.key = _user_of(raw)
+        arrived = Arrived(raw, "file", 0, number, int(_now_ms()), SINGLE)
+        waiting.append((state.key, logic.on_upload(state.key, arrived, state)))
         if len(waiting) == _BATCH:
             yield from _in_order(logic, state, waiting)
             waiting = []
@@ -137,6 +139,14 @@ def _in_order(
             state.key = user
             by_user[user] = iter(logic.on_tick(user, state))
         yield next(by_user[user])
+
+
+def _payload(text: bytes, base: dt.datetime) -> bytes:
+    """The upload that a line stands for; a line that means nothing is judged as it is."""
+    try:
+        return parse_line(text, base=base).value
+    except UploadLineError:
+        return text
 
 
 def _user_of(raw: bytes) -> str:
