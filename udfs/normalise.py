@@ -104,6 +104,7 @@ class Normalised(msgspec.Struct, frozen=True):
         if len(self.original) == len(self.text) and self.text == self.original.lower():
             return tuple(ranges)
         starts, ends = (self.normaliser or default_normaliser()).trace(self.original)
+        starts.append(len(self.original))  # where an empty range at the end stands
         return tuple(
             (starts[start], ends[end - 1] if end > start else starts[start])
             for start, end in ranges
@@ -155,7 +156,11 @@ class Normaliser:
         """Normalise one text. Never fails, whatever the text holds."""
         quick = self._quick(text)
         if quick is not None:
-            return Normalised(text, quick, words.bare(quick), normaliser=self)
+            skeleton = quick
+            if not quick.isascii() and words.bare(quick) is not quick:
+                # Bared letters may stand beside digits, which the quick look could not see.
+                skeleton = words.skeleton(quick, self._keep)
+            return Normalised(text, quick, skeleton, normaliser=self)
         work = self._settle(Work(text))
         signals = EvasionSignals(**work.counts) if work.counts else _NO_SIGNALS
         return Normalised(

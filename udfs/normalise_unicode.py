@@ -53,16 +53,19 @@ _GENERIC: Final = r"\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\
 # Arabic ligatures, and signs that would run into the word before them.
 _KEEP: Final = "\u3131-\u3163\u3165-\u318e\u0e33\u0eb3\ufdfa\ufdfb\u2122\u2120"
 _INVISIBLE: Final = (
-    r"\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"
-    r"\u200b-\u200f\u202a-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
+    r"\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u034f\u061c\u0640\u115f\u1160\u17b4\u17b5\u180b-\u180f"
+    r"\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
     r"\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff\ud800-\udfff"
 )
 _JOINED: Final = (  # scripts that write with joiners
     r"\u0600-\u08ff\u0900-\u0dff\u1000-\u109f\u1780-\u17ff\u1800-\u18af\ufb50-\ufdff\ufe70-\ufefe"
 )
-_EMOJI: Final = r"\u203c-\u3299\U0001f000-\U0001faff\ufe0f"
+# Only what NFKC leaves alone.
+_EMOJI: Final = r"\u2194-\u21aa\u231a-\u23ff\u25aa-\u27bf\u2934-\u2b55\U0001f1e6-\U0001faff"
 
-INVISIBLE: Final = re.compile(f"[{_INVISIBLE}]")
+_JOINERS: Final = r"\u200c\u200d"
+
+INVISIBLE: Final = re.compile(f"[{_INVISIBLE}{_JOINERS}]")
 GENERIC_MARK: Final = re.compile(f"[{_GENERIC}]")
 _LONG_MARKS_BMP: Final = re.compile(f"[{_MARK_BMP}]{{{MAX_MARKS + 1},}}")
 _LONG_MARKS: Final = re.compile(f"[{_MARK}]{{{MAX_MARKS + 1},}}")
@@ -70,9 +73,10 @@ _MAYBE_MARK: Final = re.compile("[\U000101fd-\U0001e94a\U000e0100-\U000e01ef]")
 _STRIP: Final = re.compile(
     # Kept: joiners inside scripts and emoji that need them, the flags of England and others.
     f"(?<=[{_JOINED}])[\\u200c\\u200d](?=[{_JOINED}])"
-    f"|(?<=[{_EMOJI}])\\u200d(?=[{_EMOJI}])"
+    f"|(?<=[{_EMOJI}])\\u200d(?=[{_EMOJI}])|(?<=[{_EMOJI}]\\ufe0f)\\u200d(?=[{_EMOJI}])"
     "|\U0001f3f4[\U000e0061-\U000e007a]{1,6}\U000e007f"
-    f"|([{_INVISIBLE}]+?)"
+    # A joiner beside another is never one of those.
+    f"|([{_INVISIBLE}]+|[{_JOINERS}]+)"
 )
 _CLUSTER: Final = re.compile(f"[{_JOINING}]+|[^{_JOINING}][{_JOINING}]*")
 _KEPT: Final = re.compile(f"[{_KEEP}]")
@@ -80,10 +84,10 @@ _COMPATIBLE: Final = re.compile(f"[^{_KEEP}]+")
 _DECORATED: Final = re.compile(f"(.)?([{_GENERIC}]+)", re.DOTALL)
 _TONES: Final = frozenset("\u0300\u0301\u0302\u0303\u0304\u030c")
 _BARE_VOWELS: Final = frozenset("aeioumnаеиоуыэюя")
-TATWEEL: Final = "\u0640"
-_SIGNS: Final = dict(zip("’‘‛ʼ“”„‟‐–—‒−", "''''\"\"\"\"-----", strict=True)) | {TATWEEL: ""}
-_SIGN: Final = re.compile(f"[’‘‛ʼ“”„‟‐–—‒−{TATWEEL}]")
-_UNPLAIN: Final = re.compile(f"[{_INVISIBLE}{_GENERIC}{TATWEEL}]")
+_HARMLESS: Final = frozenset("\u00ad\u0640")
+_SIGNS: Final = dict(zip("’‘‛ʼ“”„‟‐–—‒−", "''''\"\"\"\"-----", strict=True))
+_SIGN: Final = re.compile("[’‘‛ʼ“”„‟‐–—‒−]")
+_UNPLAIN: Final = re.compile(f"[{_INVISIBLE}{_JOINERS}{_GENERIC}]")
 _STYLED: Final = re.compile("[\u2460-\u24ff\U0001d400-\U0001d7ff\U0001f130-\U0001f149]")
 _FULL_WIDTH: Final = re.compile("[\uff21-\uff5a]")
 _EAST_ASIAN: Final = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]")
@@ -118,7 +122,7 @@ def has_long_marks(text: str) -> bool:
 
 
 def invisible(text: str) -> list[Edit]:
-    """Drop control, format and filler characters, and lone surrogates."""
+    """Drop control, format and filler characters, Arabic stretching and lone surrogates."""
     return [(m.start(), m.end(), "") for m in _STRIP.finditer(text) if m.start(1) >= 0]
 
 
@@ -177,7 +181,7 @@ def _natural(base: str, run: str) -> bool:
 
 
 def plain_signs(text: str) -> list[Edit]:
-    """Typographic quotes and dashes to their plain forms; Arabic stretching away."""
+    """Typographic quotes and dashes to their plain forms."""
     return [(m.start(), m.end(), _plain_sign(m)) for m in _SIGN.finditer(text)]
 
 
@@ -186,13 +190,16 @@ def _plain_sign(m: re.Match[str]) -> str:
 
 
 def hidden_in_words(text: str, edits: list[Edit]) -> int:
-    """How many of the dropped ranges stood inside a word (hyphenation hints do not count)."""
+    """How many of the dropped ranges stood inside a word.
+
+    Hints for hyphenation and Arabic stretching do not count.
+    """
     return sum(
         start > 0
         and end < len(text)
         and text[start - 1].isalnum()
         and text[end].isalnum()
-        and text[start:end] != "\u00ad"
+        and not _HARMLESS.issuperset(text[start:end])
         for start, end, _ in edits
     )
 

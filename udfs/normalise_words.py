@@ -206,10 +206,15 @@ SYMBOLS: Final = "@$€£¢¥§"
 """Signs that stand for letters."""
 _SYMBOLS: Final = SYMBOLS
 _URL: Final = r"(?:https?://|www\.)\S+"
-_TOKEN: Final = re.compile(
-    # Taken whole and left alone: addresses, handles, domains. Tags are left alone in the text.
-    rf"{_URL}|[\w.+\-]+@[\w\-]+(?:\.[\w\-]+)+|(?<!\w)@\w[\w.]*|\w+(?:\.\w+)+"
-    rf"|(?P<tag>#)?(?P<word>[a-z0-9{_SYMBOLS}](?:[a-z0-9{_SYMBOLS}!|]*[a-z0-9{_SYMBOLS}])?)"
+_WORD_OR_TAG: Final = (
+    rf"(?P<tag>#)?(?P<word>[a-z0-9{_SYMBOLS}](?:[a-z0-9{_SYMBOLS}!|]*[a-z0-9{_SYMBOLS}])?)"
+)
+_TOKEN: Final = re.compile(rf"{_URL}|{_WORD_OR_TAG}")
+_TOKEN_OR_ADDRESS: Final = re.compile(
+    # Taken whole and left alone: addresses, handles, domains. Lengths are bounded, so that a
+    # failed attempt costs no more than that.
+    rf"{_URL}|(?<!\w)[\w.+\-]{{1,64}}@[\w\-]{{1,64}}(?:\.[\w\-]{{1,64}})+"
+    rf"|(?<!\w)@\w[\w.]*|(?<!\w)\w{{1,64}}(?:\.\w{{1,64}})+|{_WORD_OR_TAG}"
 )
 _MIXTURE: Final = re.compile(rf"[a-z][0-9{_SYMBOLS}!|]|[0-9{_SYMBOLS}!|][a-z]")
 _READABLE: Final = re.compile(rf"[a-z0134570{_SYMBOLS}!|]+")
@@ -261,9 +266,11 @@ def _leet_tokens(text: str) -> Iterator[tuple[int, int, bool]]:
         seen = text.find(" ", mixture.end())
         if seen < 0:
             seen = len(text)
-        for m in _TOKEN.finditer(text, first, seen):
+        plain = text.find("@", first, seen) < 0 and text.find(".", first, seen) < 0
+        pattern = _TOKEN if plain else _TOKEN_OR_ADDRESS
+        for m in pattern.finditer(text, first, seen):
             token = m["word"]
-            if token and not token.isalpha() and not token.isdigit():
+            if token and not token.isalpha() and _LATIN_LETTER.search(token):
                 yield m.start("word"), m.end(), m["tag"] is not None
 
 

@@ -80,7 +80,7 @@ class Work:
             self.elongated = moved(self.elongated, edits)
         if self.spelled:
             starts = moved([start for start, _ in self.spelled], edits)
-            ends = moved([end for _, end in self.spelled], edits)
+            ends = moved([end for _, end in self.spelled], edits, ends=True)
             self.spelled = list(zip(starts, ends, strict=True))
         if self.offsets:
             self.offsets.edit(edits)
@@ -118,6 +118,7 @@ class Work:
     def _compose(self) -> None:
         new = unicode.compose(self.text)
         if new != self.text:
+            self.changed = True
             self.count("styled", unicode.styled(self.text))
             if self.offsets:
                 self._replace(unicode.compose_edits(self.text))
@@ -125,8 +126,15 @@ class Work:
                 self.text = new
 
 
-def moved(places: Sequence[int], edits: Sequence[Edit]) -> list[int]:
-    """Where sorted places of a text stand after edits; inside an edit: at its start."""
+def moved(places: Sequence[int], edits: Sequence[Edit], *, ends: bool = False) -> list[int]:
+    """Where sorted places of a text stand after edits.
+
+    Args:
+        places: in the text before.
+        edits: in order.
+        ends: the places are ends of ranges: one inside an edit moves to the edit's end, and
+            otherwise to its start. (An edit that keeps the length moves nothing.)
+    """
     result = []
     shift = 0
     index = 0
@@ -135,7 +143,10 @@ def moved(places: Sequence[int], edits: Sequence[Edit]) -> list[int]:
             start, end, new = edits[index]
             shift += len(new) - (end - start)
             index += 1
+        moved_to = place + shift
         if index < len(edits) and edits[index][0] < place:
-            place = edits[index][0]  # noqa: PLW2901 - the place moves to the start of its edit
-        result.append(place + shift)
+            start, end, new = edits[index]
+            if len(new) != end - start:
+                moved_to = start + shift + (len(new) if ends else 0)
+        result.append(moved_to)
     return result
