@@ -64,7 +64,9 @@ def _local_checkpoints(settings: Settings) -> Path:
 
 def _options(settings: Settings, *, local: bool) -> dict[str, str]:
     flink = settings.flink
-    checkpoints = flink.checkpoint_dir or (ROOT / ".run" / "checkpoints").as_uri()
+    checkpoints = flink.checkpoint_dir
+    if "://" not in checkpoints:
+        checkpoints = _local_checkpoints(settings).resolve().as_uri()
     options = {
         # One Python interpreter inside the task thread: no gRPC between engine and function.
         "python.execution-mode": "thread",
@@ -109,6 +111,13 @@ def _options(settings: Settings, *, local: bool) -> dict[str, str]:
                 "metrics.reporter.prom.factory.class": _PROMETHEUS,
                 "metrics.reporter.prom.port": flink.metrics_port,
             }
+    else:
+        if not flink.checkpoint_dir:
+            # A folder of this machine means nothing elsewhere: the cluster's own setting counts.
+            del options["execution.checkpointing.dir"]
+        # The highest parallelism that the state can ever be spread over; fixed by the first
+        # savepoint. Flink would derive it from the first parallelism, and stop at 128.
+        options["pipeline.max-parallelism"] = "1024"
     return {**options, **flink.options}
 
 

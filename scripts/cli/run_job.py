@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.local import LocalJob, free_port, prepare_jvm
+from jobs.local import LOGS, LocalJob, free_port, prepare_jvm
 from schemas.errors import SluiceError
 from schemas.settings import Settings, load_settings
 
@@ -34,6 +34,19 @@ def main(
     except SluiceError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except Exception as error:  # noqa: BLE001 - py4j's own, a hundred lines of Java each
+        print(f"error: {_root_cause(error)}; the log is in {LOGS}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _root_cause(error: Exception) -> str:
+    """The last `Caused by` of a Java trace, or the error itself."""
+    causes = [
+        line.removeprefix("Caused by: ")
+        for line in str(error).splitlines()
+        if line.startswith("Caused by: ")
+    ]
+    return causes[-1] if causes else f"{type(error).__name__}: {error}"
 
 
 def run(settings: Settings, *, bounded: bool, resume: bool = False) -> int:
