@@ -39,7 +39,7 @@ def compose_cascade(settings: Settings, metrics: Metrics | None = None) -> LiveC
         rules=RuleSet.load(_path(files.rules)),
         banks=ExactBanks.load(_path(files.banks)),
         fusion=LinearFusion.load(_path(files.fusion)),
-        fast_text=FastTextScorer.load(_path(files.fast_text)),
+        fast_text=None if files.fast_text is None else FastTextScorer.load(_path(files.fast_text)),
         store=store,
         cache=LocalCache(settings.redis.local_entries),
         audit=files.audit,
@@ -142,6 +142,8 @@ class LiveCascade:
     def _put_model(self, message: ControlMessage, file: str) -> None:
         if message.name != "fast_text":
             raise ConfigError(f"no model {message.name}; there is fast_text", file=file)
+        if self._started.fast_text is None:
+            raise ConfigError("this job was started without a model", file=file)
         pointer = YamlSource(message.text, file).validate(ModelPointer)
         scorer = FastTextScorer.load(_path(Path(pointer.folder)))
         self.cascade = self.cascade.with_parts(fast_text=scorer)

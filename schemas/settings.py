@@ -103,7 +103,8 @@ class CascadeSettings(_Section):
     rules: Path = Path("conf/rules.yaml")
     banks: Path = Path("conf/banks.yaml")
     fusion: Path = Path("conf/fusion.yaml")
-    fast_text: Path = Path("conf/models/fast_text")
+    fast_text: Path | None = Path("conf/models/fast_text")
+    """null: no model; banks, rules and behaviour decide alone."""
     audit: Literal["all", "acted", "none"] = "all"
 
 

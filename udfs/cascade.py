@@ -50,7 +50,8 @@ class Cascade:
     """Composes the stages. Immutable: a changed part makes a new cascade (`with_parts`).
 
     Args:
-        policy, rules, banks, fusion, fast_text: the parts.
+        policy, rules, banks, fusion: the parts.
+        fast_text: the fast text tier; None to decide without a model.
         store: cache, features and context.
         cache: in-process cache of scores.
         audit: which decisions get an audit record.
@@ -66,7 +67,7 @@ class Cascade:
         rules: RuleSet,
         banks: ExactBanks,
         fusion: Fusion,
-        fast_text: Scorer,
+        fast_text: Scorer | None,
         store: Lookups,
         cache: LocalCache,
         audit: AuditMode = "all",
@@ -85,15 +86,19 @@ class Cascade:
         self._max_bytes = max_bytes
         self._max_text_chars = max_text_chars
         self._on_stage = on_stage
-        self._model = model = f"{fast_text.name}:{fast_text.version}"
-        self._scoring: tuple[Stage, ...] = (FastTextStage(fast_text),)
+        versions = {"fusion": fusion.version}
+        self._model = ""
+        self._scoring: tuple[Stage, ...] = ()
+        if fast_text is not None:
+            versions = {fast_text.name: fast_text.version, **versions}
+            self._model = f"{fast_text.name}:{fast_text.version}"
+            self._scoring = (FastTextStage(fast_text),)
         self.stages: tuple[Stage, ...] = (
-            LookupStage(store, cache, model),
+            LookupStage(store, cache, self._model),
             BankStage(banks, policy.document.banks.act_at),
             RuleStage(rules),
             *self._scoring,
         )
-        versions = {fast_text.name: fast_text.version, "fusion": fusion.version}
         self.applied = Applied(rules.hash, banks.hash, versions)
         """Hashes and versions that every decision carries, besides the policy's."""
         self._assemble = Assembler(policy, self.applied, audit).assemble

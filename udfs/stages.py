@@ -82,7 +82,8 @@ class LookupStage:
             users.setdefault(upload.user_id, []).append(work)
             if upload.parent_content_id is not None:
                 parents.setdefault(upload.parent_content_id, []).append(work)
-            if work.item.content_hash and not self._known_here(work):
+            # Without a model there are no scores to look for.
+            if self._model and work.item.content_hash and not self._known_here(work):
                 hashes.setdefault(work.item.content_hash, []).append(work)
         found = self._store.fetch(list(hashes), list(users), list(parents))
         self._fill_scores(found.assessments, hashes)
