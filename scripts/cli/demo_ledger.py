@@ -9,7 +9,7 @@ import hashlib
 import math
 import threading
 import time
-from collections import Counter, OrderedDict, deque
+from collections import Counter, OrderedDict
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -20,7 +20,7 @@ from scripts.cli.upload_lines import UploadLine
 
 _EXPLAINED: Final = 20_000
 """Decisions kept whole, to name the fields in which a later one differs."""
-_SHOWN: Final = 12
+_SHOWN: Final = 14
 _STAGES_OF_A_CASE: Final = ((0, "final"), (0, "interim"), (1, "final"))
 """Case revision and stage of the decisions that answer an upload."""
 
@@ -110,7 +110,7 @@ class Ledger:
         self.dead_letters: Counter[str] = Counter()
         self.by_kind: dict[str, Counter[str]] = {}
         self.others: Counter[str] = Counter()
-        self.shown: deque[Seen] = deque(maxlen=_SHOWN)
+        self._shown: dict[tuple[str, ...], Seen] = {}
 
     def register(self, line: UploadLine) -> _Case | None:
         """Expect an answer about an upload; call it before the upload is sent.
@@ -206,6 +206,12 @@ class Ledger:
             return warm or [latency for _, latency in pairs]
 
     @property
+    def shown(self) -> list[Seen]:
+        """The newest decisions that did something, one of a sort."""
+        with self._lock:
+            return list(self._shown.values())[-_SHOWN:]
+
+    @property
     def duplicates(self) -> int:
         """Ids under which more than one decision came."""
         return len(self._repeated)
@@ -238,18 +244,18 @@ class Ledger:
         self.degraded.update(answer.degraded)
         kind = (case.kind if case else "") or "unlabelled"
         self.by_kind.setdefault(kind, Counter())[answer.action] += 1
-        text = case.text if case else ""
-        if answer.action != "allow" and all(text != seen.text for seen in self.shown):
-            self.shown.append(
-                Seen(
-                    text=text,
-                    kind=kind,
-                    action=answer.action,
-                    category=answer.category,
-                    probability=answer.probability,
-                    stage=answer.stage,
-                    reason=answer.reason,
-                )
+        if answer.action != "allow":
+            # One of a sort: a flood must not push everything else off the page.
+            sort = (kind, answer.action, answer.category, answer.stage)
+            self._shown.pop(sort, None)
+            self._shown[sort] = Seen(
+                text=case.text if case else "",
+                kind=kind,
+                action=answer.action,
+                category=answer.category,
+                probability=answer.probability,
+                stage=answer.stage,
+                reason=answer.reason,
             )
 
 

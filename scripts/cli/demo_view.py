@@ -166,7 +166,7 @@ def _samples(ledger: Ledger) -> Table:
     table.add_column("stage", no_wrap=True, style="dim")
     table.add_column("upload", ratio=2, no_wrap=True)
     table.add_column("reason", ratio=3, no_wrap=True)
-    for seen in list(ledger.shown):
+    for seen in ledger.shown:
         table.add_row(
             Text(seen.action, style=_COLOURS.get(seen.action, "")),
             seen.category,
