@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -16,12 +16,18 @@ from operators.moderation_logic import Configurable, Record
 from schemas.control import HISTORY, ControlAck, decode_control
 from schemas.errors import ConfigError
 
+_WAITS_FOR: Final = {"communities": "policy", "bank": "bank"}
+"""Kinds that are checked against another kind: community overrides name the policy's categories,
+and a bank's delta may build on another's."""
+
 
 class Answer(NamedTuple):
     """What came of one message."""
 
-    ack: Record | None
-    """None where the message is not for the job (history)."""
+    key: str
+    value: bytes | None
+    """The message; empty or None for a tombstone."""
+    ack: Record
     keep: bool
     """Whether the broadcast state should now hold (or, for a tombstone, drop) it."""
 
@@ -51,17 +57,48 @@ class ControlLogic:
         self._subtask = subtask
         self._subtasks = subtasks
         self._now_ms = now_ms
+        self._refused: dict[str, bytes] = {}
 
-    def on_message(self, key: str, value: bytes | None) -> Answer:
-        """Take one record of the control topic. Never raises for what is in it."""
+    def on_message(self, key: str, value: bytes | None) -> list[Answer]:
+        """Take one record of the control topic. Never raises for what is in it.
+
+        Returns:
+            The answer; none to what is not for the job (history). More where the message was
+            what an earlier, refused one had waited for: compaction keeps the newest of each key,
+            so a job that reads the topic anew can meet overrides before the policy that they
+            were made for.
+        """
         if key.startswith(HISTORY):
-            return Answer(None, keep=False)
-        return self._apply(key, value, restored=False)
+            return []
+        answer = self._apply(key, value, restored=False)
+        self._refused.pop(key, None)
+        answers = [answer]
+        if answer.keep:
+            answers += self._retry(_kind(key))
+        elif value and _kind(key) in _WAITS_FOR:
+            self._refused[key] = value
+        return answers
 
     def restore(self, entries: Iterable[tuple[str, bytes]]) -> list[Record]:
         """Put back in force what the state holds; gives the answers."""
-        answers = [self._apply(key, value, restored=True) for key, value in sorted(entries)]
-        return [answer.ack for answer in answers if answer.ack is not None]
+        # What others are checked against comes first.
+        ordered = sorted(entries, key=lambda entry: (entry[0] in _WAITS_FOR, entry[0]))
+        return [self._apply(key, value, restored=True).ack for key, value in ordered]
+
+    def _retry(self, changed: str) -> list[Answer]:
+        """Try again what waits for this kind, until nothing more is accepted."""
+        accepted: list[Answer] = []
+        progress = True
+        while progress:
+            progress = False
+            for key, value in sorted(self._refused.items()):
+                if _WAITS_FOR[_kind(key)] == changed:
+                    answer = self._apply(key, value, restored=False)
+                    if answer.keep:
+                        del self._refused[key]
+                        accepted.append(answer)
+                        progress = True
+        return accepted
 
     def _apply(self, key: str, value: bytes | None, *, restored: bool) -> Answer:
         digest = ""
@@ -73,13 +110,18 @@ class ControlLogic:
             else:
                 self._target.withdraw(key)
         except ConfigError as error:
-            return Answer(self._ack(key, digest, str(error), restored=restored), keep=False)
+            return self._refuse(key, value, digest, str(error), restored=restored)
         except Exception as error:  # noqa: BLE001 - a control message must never stop the job
             text = f"{type(error).__name__}: {error}"
-            return Answer(self._ack(key, digest, text, restored=restored), keep=False)
-        return Answer(self._ack(key, digest, "", restored=restored), keep=True)
+            return self._refuse(key, value, digest, text, restored=restored)
+        return Answer(key, value, self._ack(key, digest, "", restored=restored), keep=True)
 
-    def _ack(self, key: str, digest: str, error: str, *, restored: bool = False) -> Record:
+    def _refuse(
+        self, key: str, value: bytes | None, digest: str, error: str, *, restored: bool
+    ) -> Answer:
+        return Answer(key, value, self._ack(key, digest, error, restored=restored), keep=False)
+
+    def _ack(self, key: str, digest: str, error: str, *, restored: bool) -> Record:
         ack = ControlAck(
             key=key,
             digest=digest,
@@ -92,3 +134,7 @@ class ControlLogic:
             timestamp=dt.datetime.fromtimestamp(self._now_ms() / 1000, dt.UTC),
         )
         return Record(self._topic, key.encode(), msgspec.json.encode(ack))
+
+
+def _kind(key: str) -> str:
+    return key.partition("/")[0]

@@ -109,19 +109,18 @@ class Moderate(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink 
     def process_broadcast_element(
         self, value: Any, ctx: KeyedBroadcastProcessFunction.Context
     ) -> Iterator[Row]:
-        """Take one control message; the answer says whether it is in force."""
+        """Take one control message; the answers say what is in force."""
         if not self._restored:
             yield from self._restore(ctx)
         raw_key, raw_value = value._values[:2]
         key = (raw_key or b"").decode("utf-8", "replace")
-        answer = self._control.on_message(key, raw_value)
-        if answer.keep:
-            state = ctx.get_broadcast_state(self._control_state)
-            if raw_value:
-                state.put(key, raw_value)
-            elif state.contains(key):
-                state.remove(key)
-        if answer.ack is not None:
+        for answer in self._control.on_message(key, raw_value):
+            if answer.keep:
+                state = ctx.get_broadcast_state(self._control_state)
+                if answer.value:
+                    state.put(answer.key, answer.value)
+                elif state.contains(answer.key):
+                    state.remove(answer.key)
             yield _row(answer.ack)
 
     def on_timer(
