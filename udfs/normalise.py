@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from schemas.settings import CONF
 from schemas.yaml_source import YamlSource
+from udfs import normalise_leet as leet
 from udfs import normalise_unicode as unicode
 from udfs import normalise_words as words
 from udfs.normalise_work import OffsetMap, Work
@@ -130,9 +131,9 @@ class NormaliseConfig(BaseModel):
 _TRIGGERS: Final = (
     [c * 3 for c in string.ascii_lowercase]
     + [c * 4 for c in string.punctuation]
-    + [a + d for a in string.ascii_lowercase for d in string.digits + words.SYMBOLS]
-    + [d + a for a in string.ascii_lowercase for d in string.digits + words.SYMBOLS]
-    + [s + c for s in "!|" for c in string.ascii_lowercase + string.digits + words.SYMBOLS]
+    + [a + d for a in string.ascii_lowercase for d in string.digits + leet.SYMBOLS]
+    + [d + a for a in string.ascii_lowercase for d in string.digits + leet.SYMBOLS]
+    + [s + c for s in "!|" for c in string.ascii_lowercase + string.digits + leet.SYMBOLS]
 )
 
 
@@ -156,17 +157,17 @@ class Normaliser:
         """Normalise one text. Never fails, whatever the text holds."""
         quick = self._quick(text)
         if quick is not None:
-            skeleton = quick
-            if not quick.isascii() and words.bare(quick) is not quick:
+            skeleton = leet.bare(quick)
+            if skeleton is not quick:
                 # Bared letters may stand beside digits, which the quick look could not see.
-                skeleton = words.skeleton(quick, self._keep)
+                skeleton = leet.decoded(skeleton, self._keep)
             return Normalised(text, quick, skeleton, normaliser=self)
         work = self._settle(Work(text))
         signals = EvasionSignals(**work.counts) if work.counts else _NO_SIGNALS
         return Normalised(
             text,
             work.text,
-            words.skeleton(work.text, self._keep),
+            leet.skeleton(work.text, self._keep),
             tuple(work.elongated),
             tuple(work.spelled),
             signals.score() if work.counts else 0.0,
@@ -194,7 +195,7 @@ class Normaliser:
             if composed is None:
                 return None
             low = composed
-            if words.may_mix(low) or words.may_repeat_foreign(low):
+            if words.mixes(low) or words.may_repeat_foreign(low):
                 return None
         if not low.isprintable() or "  " in low or low[:1] == " " or low[-1:] == " ":
             low = " ".join(low.split())
@@ -224,7 +225,7 @@ class Normaliser:
         work.edit(edits, "spelled", disguised)
         work.spelled = sorted(work.spelled + ranges)
         work.edit(words.spaces(work.text))
-        edits = words.leet(work.text, self._keep)
+        edits = leet.leet(work.text, self._keep)
         work.edit(edits, "leet", len(edits))
         edits = self._short_forms.edits(work.text)
         masked = sum(not work.text[start:end].replace(" ", "").isalpha() for start, end, _ in edits)

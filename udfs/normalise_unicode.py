@@ -15,7 +15,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from udfs.confusables import FOLDS, SQUARED
+from udfs.confusables import FOLDS, LOOKALIKES, SQUARED
 
 Edit = tuple[int, int, str]
 """Half-open range of the current text and what stands there afterwards."""
@@ -84,10 +84,15 @@ _COMPATIBLE: Final = re.compile(f"[^{_KEEP}]+")
 _DECORATED: Final = re.compile(f"(.)?([{_GENERIC}]+)", re.DOTALL)
 _TONES: Final = frozenset("\u0300\u0301\u0302\u0303\u0304\u030c")
 _BARE_VOWELS: Final = frozenset("aeioumnаеиоуыэюя")
+HARMLESS_LENGTH: Final = 512
+"""Code points up to which sorting any run of marks takes no time to speak of."""
 _HARMLESS: Final = frozenset("\u00ad\u0640")
 _SIGNS: Final = dict(zip("’‘‛ʼ“”„‟‐–—‒−", "''''\"\"\"\"-----", strict=True))
 _SIGN: Final = re.compile("[’‘‛ʼ“”„‟‐–—‒−]")
-_UNPLAIN: Final = re.compile(f"[{_INVISIBLE}{_JOINERS}{_GENERIC}]")
+_ODD: Final = character_class("".join((*LOOKALIKES, *SQUARED)))
+ODD: Final = re.compile(f"[{_ODD}]")
+"""Letter forms that stand for Latin letters."""
+_UNPLAIN: Final = re.compile(f"[{_INVISIBLE}{_JOINERS}{_GENERIC}{_ODD}]")
 _STYLED: Final = re.compile("[\u2460-\u24ff\U0001d400-\U0001d7ff\U0001f130-\U0001f149]")
 _FULL_WIDTH: Final = re.compile("[\uff21-\uff5a]")
 _EAST_ASIAN: Final = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]")
@@ -113,8 +118,8 @@ def long_marks(text: str) -> list[Edit]:
 
 
 def has_long_marks(text: str) -> bool:
-    """Whether marks stand in a run longer than `MAX_MARKS`."""
-    if len(text) <= MAX_MARKS:
+    """Whether marks stand in a run longer than `MAX_MARKS`, in a text where that may hurt."""
+    if len(text) <= HARMLESS_LENGTH:
         return False
     if _MAYBE_MARK.search(text):
         return _LONG_MARKS.search(text) is not None
