@@ -23,6 +23,7 @@ from udfs.rules import RuleSet
 from udfs.text_fast import FastTextScorer
 
 _POLICY_PARTS: Final = frozenset({"policy", "communities", "switches"})
+_MODEL: Final = "model/fast_text"
 
 
 def compose_cascade(settings: Settings, metrics: Metrics | None = None) -> LiveCascade:
@@ -104,7 +105,7 @@ class LiveCascade:
             self.cascade = self.cascade.with_parts(rules=self._started.rules)
         elif kind == "bank":
             self._put_banks({k: m for k, m in self._bank_messages.items() if k != key})
-        elif kind == "model":
+        elif key == _MODEL:
             self.cascade = self.cascade.with_parts(fast_text=self._started.fast_text)
         self._digests.pop(key, None)
 
@@ -140,7 +141,7 @@ class LiveCascade:
         self._bank_messages = messages
 
     def _put_model(self, message: ControlMessage, file: str) -> None:
-        if message.name != "fast_text":
+        if message.key != _MODEL:
             raise ConfigError(f"no model {message.name}; there is fast_text", file=file)
         if self._started.fast_text is None:
             raise ConfigError("this job was started without a model", file=file)

@@ -10,7 +10,14 @@ import numpy as np
 
 from schemas.categories import TEXT_CATEGORIES
 from udfs.calibration import Platt
-from udfs.text_fast import MANIFEST, WEIGHTS, WINDOW, FastTextManifest, FileEntry
+from udfs.text_fast import (
+    CLOSE_WINDOW,
+    MANIFEST,
+    WEIGHTS,
+    WINDOW,
+    FastTextManifest,
+    FileEntry,
+)
 from udfs.text_features import BUCKETS, SCHEME
 
 
@@ -27,9 +34,11 @@ def write_model(folder: Path, *, probability: float = 0.001) -> Path:
         version="",
         scheme=SCHEME,
         window=WINDOW,
+        close_window=CLOSE_WINDOW,
         categories=tuple(TEXT_CATEGORIES),
         scales=(1.0,) * columns,
         biases=(bias,) * columns,
+        margins=(0.0,) * columns,
         calibrators=(Platt(1.0, 0.0),) * columns,
         priors=(0.01,) * columns,
         files={WEIGHTS: FileEntry(hashlib.sha256(raw).hexdigest(), len(raw))},

@@ -115,7 +115,8 @@ class Cascade:
         return Cascade(
             policy=policy or self.policy,
             rules=rules or self.rules,
-            banks=banks or self.banks,
+            # Empty banks are false, and yet what is wanted.
+            banks=self.banks if banks is None else banks,
             fusion=self.fusion,
             fast_text=fast_text or self.fast_text,
             store=self._store,
