@@ -68,6 +68,7 @@ TO_CYRILLIC: Final[dict[int, str]] = str.maketrans(
     {
         "a": "а", "c": "с", "e": "е", "o": "о", "p": "р", "x": "х", "y": "у", "k": "к", "m": "м",
         "t": "т", "h": "н", "b": "в", "i": "і", "3": "з",
+        "6": "б", "0": "о", "4": "ч",
     }
 )  # fmt: skip
 TO_GREEK: Final[dict[int, str]] = str.maketrans(

@@ -37,12 +37,15 @@ _OWN_LETTER: Final = re.compile(f"(?![{character_class(''.join(STRICT))}])[{_FOR
 _MIXED_PAIR: Final = re.compile(f"[a-z][0-9@$]{{0,3}}[{_FOREIGN}]|[{_FOREIGN}][0-9@$]{{0,3}}[a-z]")
 _LATIN_LETTER: Final = re.compile("[a-z]")
 _CYRILLIC: Final = re.compile("[\u0400-\u052f]")
-_GREEK: Final = re.compile("[\u0370-\u03ff]")
 _WORD: Final = re.compile(f"(?:[^\\W_]|[{_SQUARE}$@])+")
 _SUSPECT_WORD: Final = re.compile(f"[{_FOREIGN}{_LOOK}{_SQUARE}]")
 _ALL_LATIN: Final = re.compile("[a-z0-9@$\u00df-\u00f6\u00f8-\u024f\u1e00-\u1eff]+", re.IGNORECASE)
 _ALL_CYRILLIC: Final = re.compile("[\u0400-\u052f0-9]+")
 _ALL_GREEK: Final = re.compile("[\u0370-\u03ff\u1f00-\u1fff0-9]+")
+
+
+_CYRILLIC_TWINS: Final = frozenset("aceopxyi")
+_GREEK_TWINS: Final = frozenset("oapvikutx")
 
 
 def may_mix(text: str) -> bool:
@@ -85,24 +88,30 @@ def confusables(text: str) -> list[Edit]:
 
 def _one_alphabet(word: str, text_is_latin: bool) -> str:
     latin = word.translate(TO_LATIN)
+    latin_fits = bool(_ALL_LATIN.fullmatch(latin))
     if not _FOREIGN_LETTER.search(word):  # letter forms: small capitals, squares
         whole = all(c in SQUARED for c in word)
-        return latin if _ALL_LATIN.fullmatch(latin) and (len(word) > 1 or not whole) else word
+        return latin if latin_fits and (len(word) > 1 or not whole) else word
     if not _LATIN_LETTER.search(word) and not ODD.search(word):
         return latin if text_is_latin and all(c in STRICT for c in word) else word
-    letters = sum(c.isalpha() for c in word)
-    if letters < 3:  # µm, Δt: a symbol, not a word
+    letters = [c for c in word if c.isalpha()]
+    if len(letters) < 3:  # µm, Δt: a symbol, not a word
         return word
-    own = sum(bool(_LATIN_LETTER.match(c)) for c in word)
     if _CYRILLIC.search(word):
-        home = word.translate(TO_CYRILLIC)
-        whole = bool(_ALL_CYRILLIC.fullmatch(home))
+        home, pattern, twins = word.translate(TO_CYRILLIC), _ALL_CYRILLIC, _CYRILLIC_TWINS
     else:
-        home = word.translate(TO_GREEK)
-        whole = bool(_GREEK.search(word) and _ALL_GREEK.fullmatch(home))
-    if whole and ((not text_is_latin and own * 2 < letters) or not _ALL_LATIN.fullmatch(latin)):
+        home, pattern, twins = word.translate(TO_GREEK), _ALL_GREEK, _GREEK_TWINS
+    if not pattern.fullmatch(home):
+        return latin if latin_fits else word
+    if not latin_fits:
         return home
-    return latin if _ALL_LATIN.fullmatch(latin) else word
+    # Both can be read: the better likeness wins, then the majority.
+    own = [c for c in letters if c.isascii()]
+    latin_easy = all(c in STRICT for c in letters if not c.isascii())
+    home_easy = all(c in twins for c in own)
+    if latin_easy != home_easy:
+        return latin if latin_easy else home
+    return home if not text_is_latin and len(own) * 2 < len(letters) else latin
 
 
 # --- spelled-out words -----------------------------------------------------------------------

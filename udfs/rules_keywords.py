@@ -36,6 +36,8 @@ MIN_BOLD: Final = 4
 word: shorter ones are too often a word of some language."""
 
 _RARELY_DOUBLE: Final = frozenset("aiuhjkqvwxy")
+# In a word with drawn-out letters a double vowel is one, too.
+_DRAWN_OUT: Final = _RARELY_DOUBLE | {"e", "o"}
 _MAX_DOUBLED: Final = 4
 _RUN: Final = re.compile(r"(.)\1*", re.DOTALL)
 _LATIN: Final = re.compile(r"[a-z' \-]+")
@@ -141,7 +143,7 @@ class KeywordIndex:
                 if all(
                     run == want
                     or not elongated.isdisjoint(range(at, at + run))
-                    or (run > want and view[at] in _RARELY_DOUBLE)
+                    or (run > want and view[at] in _DRAWN_OUT)
                     for run, want, at in zip(
                         runs[first:last], wanted, starts[first:last], strict=True
                     )
