@@ -17,26 +17,29 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from operators.compose import compose_cascade
 from schemas.control import NAMED_KINDS, ControlKind, ControlMessage
 from schemas.errors import ConfigError, SluiceError
 from schemas.settings import ROOT, Settings, load_settings
 from schemas.switches import SwitchesDocument
-from scripts.cli.control_topic import ControlTopic, Replies, now
+from schemas.yaml_source import YamlSource
+from scripts.cli.control_check import Checker
+from scripts.cli.control_topic import ROLLBACK, ControlTopic, Replies, now, version_before
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, help=__doc__)
-out: Final = Console(highlight=False)
+# Without a terminal (a pipe, a log) there is no width to keep to.
+out: Final = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 
 ProfileOption = Annotated[str, typer.Option(help="Profile that names broker, topics and files.")]
 TimeoutOption = Annotated[float, typer.Option(min=0.1, help="Seconds to wait for answers.")]
-KeyArgument = Annotated[str, typer.Argument(help="rules, policy, switches, bank/NAME, model/NAME.")]
+KeyArgument = Annotated[
+    str, typer.Argument(help="rules, policy, communities, switches, bank/NAME or model/NAME.")
+]
 
 _MARKS: Final[dict[str, ControlKind]] = {
     "rules": "rules",
     "categories": "policy",
     "communities": "communities",
-    "banks": "bank",
-    "entries": "bank",
+    "bank": "bank",
     "folder": "model",
     "observe_only": "switches",
     "disabled_categories": "switches",
@@ -57,15 +60,13 @@ def apply(
 ) -> None:
     """Check a file, show what changes, publish it, wait for every subtask."""
     settings = load_settings(profile)
-    text = _read(file)
-    told = kind or _kind_of(text, file)
-    if told in NAMED_KINDS and not name:
-        name = "fast_text" if told == "model" else file.stem
-    message = _message(told, name, text, str(file), comment)
-    _check(settings, message)
+    message = _message_of(file, kind, name, comment)
+    checker = Checker(settings)
+    checker.check_alone(message)
     with ControlTopic(settings) as topic:
-        before = topic.read().current.get(message.key)
-        _print_diff(_text_in_force(settings, message.key, before), message)
+        current = topic.read().current
+        checker.check(message, current)
+        _print_diff(_text_in_force(settings, message.key, current.get(message.key)), message)
         topic.publish(message)
         _report(topic.wait(message.key, message.digest, timeout), timeout)
 
@@ -92,6 +93,7 @@ def show(
 ) -> None:
     """Print what is in force for a key, or its history."""
     settings = load_settings(profile)
+    _known(key)
     with ControlTopic(settings) as topic:
         published = topic.read()
     if history:
@@ -111,9 +113,7 @@ def diff(
 ) -> None:
     """Show what `apply` would change."""
     settings = load_settings(profile)
-    text = _read(file)
-    told = kind or _kind_of(text, file)
-    message = _message(told, name or (file.stem if told in NAMED_KINDS else ""), text, str(file))
+    message = _message_of(file, kind, name)
     with ControlTopic(settings) as topic:
         before = topic.read().current.get(message.key)
     _print_diff(_text_in_force(settings, message.key, before), message)
@@ -123,33 +123,37 @@ def diff(
 def rollback(
     key: KeyArgument,
     *,
-    to: Annotated[str, typer.Option(help="Digest of a version; default: the one before.")] = "",
+    to: Annotated[
+        str, typer.Option(help="Digest of a version, or file. [default: the version before]")
+    ] = "",
     timeout: TimeoutOption = 10.0,
     profile: ProfileOption = "dev",
 ) -> None:
     """Publish an earlier version again; before the first one, the job's own file."""
     settings = load_settings(profile)
+    _known(key)
     with ControlTopic(settings) as topic:
         published = topic.read()
         current = published.current.get(key)
         versions = published.history.get(key, [])
-        if to:
+        target = None
+        if to and to != "file":
             target = next((m for m in reversed(versions) if m.digest.startswith(to)), None)
             if target is None:
                 raise ConfigError(f"no version {to}; see scripts/control show {key} --history")
-        else:
-            if current is None:
-                raise ConfigError(f"nothing is published under {key}")
-            earlier = [m for m in versions if m.published_at < current.published_at]
-            target = next((m for m in reversed(earlier) if m.digest != current.digest), None)
+        elif current is None:
+            raise ConfigError(f"nothing is published under {key}")
+        elif not to:
+            target = version_before(current, versions)
         if target is None:
             topic.withdraw(key)
             print(f"{key}: back to the job's own file")
             _report(topic.wait(key, "", timeout), timeout)
             return
-        comment = f"rollback to {target.digest}"
-        again = _message(target.kind, target.name, target.text, target.file, comment)
-        _check(settings, again)
+        again = _message(
+            target.kind, target.name, target.text, target.file, f"{ROLLBACK}{target.digest}"
+        )
+        Checker(settings).check(again, published.current)
         _print_diff(current.text if current else "", again)
         topic.publish(again)
         _report(topic.wait(key, again.digest, timeout), timeout)
@@ -197,9 +201,9 @@ def _switch(
 ) -> None:
     settings = load_settings(profile)
     with ControlTopic(settings) as topic:
-        before = topic.read().current.get("switches")
-        old = SwitchesDocument(**(yaml.safe_load(before.text) or {})) if before else None
-        old = old or SwitchesDocument()
+        current = topic.read().current
+        before = current.get("switches")
+        old = _switches_of(before)
         categories, actions = set(old.disabled_categories), set(map(str, old.disabled_actions))
         for name, names in ((category, categories), (action, actions)):
             if name:
@@ -211,10 +215,24 @@ def _switch(
         }
         text = yaml.safe_dump(document, sort_keys=False)
         message = _message("switches", "", text, "switches")
-        _check(settings, message)
+        checker = Checker(settings)
+        if category and not undo:
+            checker.check_category(category, current)
+        checker.check(message, current)
         _print_diff(before.text if before else "", message)
         topic.publish(message)
         _report(topic.wait("switches", message.digest, timeout), timeout)
+
+
+def _switches_of(published: ControlMessage | None) -> SwitchesDocument:
+    """The switches that are published; all off where there are none, or none that can be read."""
+    if published is None:
+        return SwitchesDocument()
+    try:
+        return YamlSource(published.text, "switches").validate(SwitchesDocument)
+    except ConfigError as error:
+        print(f"warning: what is published is replaced: {error}", file=sys.stderr)
+        return SwitchesDocument()
 
 
 def _message(kind: str, name: str, text: str, file: str, comment: str = "") -> ControlMessage:
@@ -232,31 +250,33 @@ def _message(kind: str, name: str, text: str, file: str, comment: str = "") -> C
     )
 
 
-def _check(settings: Settings, message: ControlMessage) -> None:
-    """Compile the message exactly as a subtask will."""
-    offline = settings.redis.model_copy(update={"enabled": False})
-    compose_cascade(settings.model_copy(update={"redis": offline})).apply(message)
+def _message_of(file: Path, kind: str, name: str, comment: str = "") -> ControlMessage:
+    """The message that a file makes."""
+    try:
+        text = file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot be read: {error}", file=str(file)) from None
+    told = kind or _kind_of(text, file)
+    if told in NAMED_KINDS and not name:
+        name = "fast_text" if told == "model" else file.stem
+    return _message(told, name, text, str(file), comment)
+
+
+def _known(key: str) -> None:
+    """Refuse a key that no message can have."""
+    kind, _, name = key.partition("/")
+    kinds: tuple[str, ...] = ControlKind.__args__  # type: ignore[attr-defined]  # of a Literal
+    if kind not in kinds or (kind in NAMED_KINDS) != bool(name):
+        there = ", ".join(f"{k}/NAME" if k in NAMED_KINDS else k for k in kinds)
+        raise ConfigError(f"no key {key}; there are: {there}")
 
 
 def _kind_of(text: str, file: Path) -> ControlKind:
-    try:
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark else None
-        raise ConfigError("not YAML", file=str(file), line=line) from None
-    if isinstance(document, dict):
-        for mark, kind in _MARKS.items():
-            if mark in document:
-                return kind
+    document = YamlSource(text, str(file)).document
+    for mark, kind in _MARKS.items():
+        if mark in document:
+            return kind
     raise ConfigError("cannot tell what kind of file this is; say so with --kind", file=str(file))
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot be read: {error}", file=str(file)) from None
 
 
 def _text_in_force(settings: Settings, key: str, published: ControlMessage | None) -> str:
@@ -275,7 +295,7 @@ def _print_diff(old: str, message: ControlMessage) -> None:
     )
     for line in lines:
         style = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1], "")
-        out.print(line, style=style, markup=False)
+        out.print(line, style=style, markup=False, soft_wrap=True)
     if not lines:
         out.print(f"{message.key}: nothing changes")
 

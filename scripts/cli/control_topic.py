@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Iterator
-from typing import NamedTuple, Self
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple, Self
 
 import msgspec
 from kafka import KafkaProducer
@@ -16,6 +16,9 @@ from schemas.errors import ConfigError, DependencyUnavailableError
 from schemas.settings import Settings
 from scripts.cli.consume import open_consumer, poll
 from scripts.cli.kafka_topics import client_options
+
+ROLLBACK: Final = "rollback to "
+"""How the comment of a version begins that is an earlier one, published again."""
 
 
 class Published(NamedTuple):
@@ -137,6 +140,27 @@ class ControlTopic:
 def now() -> dt.datetime:
     """The present, for `published_at`."""
     return dt.datetime.now(dt.UTC)
+
+
+def version_before(
+    current: ControlMessage, versions: Sequence[ControlMessage]
+) -> ControlMessage | None:
+    """The version that a rollback of `current` goes to; None before the first.
+
+    A version that a rollback brought back stands where it was first, so that rolling back again
+    goes on backwards.
+
+    Args:
+        current: what is published now.
+        versions: everything that was published under its key, oldest first.
+    """
+    places = [
+        place
+        for place, version in enumerate(versions)
+        if version.digest == current.digest and not version.comment.startswith(ROLLBACK)
+    ]
+    earlier = versions[: places[-1]] if places else ()
+    return next((v for v in reversed(earlier) if v.digest != current.digest), None)
 
 
 def _file(
