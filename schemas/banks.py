@@ -54,6 +54,8 @@ class BanksDocument(Part):
     """All banks of a file."""
 
     version: Literal[1]
+    normalisation: int = 1
+    """`udfs.normalise.VERSION` when the texts were hashed: hashes of another one fit nothing."""
     banks: tuple[BankSpec, ...] = ()
 
     @model_validator(mode="after")
@@ -74,6 +76,8 @@ class BankDelta(Part):
     """
 
     version: Literal[1]
+    normalisation: int = 1
+    """As in the bank file."""
     bank: Name
     category: Name | Literal[""] | None = None
     severity: GradedSeverity | None = None
@@ -100,8 +104,3 @@ class BankDelta(Part):
 def banks_json_schema() -> dict[str, Any]:
     """JSON schema of `conf/banks.yaml`, as kept in `conf/schemas/banks.schema.json`."""
     return BanksDocument.model_json_schema()
-
-
-def bank_delta_json_schema() -> dict[str, Any]:
-    """JSON schema of a bank delta, as kept in `conf/schemas/bank_delta.schema.json`."""
-    return BankDelta.model_json_schema()

@@ -7,13 +7,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+from schemas.banks import banks_json_schema
 from schemas.fusion import fusion_json_schema
+from schemas.normalise import normalise_json_schema
 from schemas.policy import policy_json_schema
+from schemas.rules import rules_json_schema
 
 FOLDER: Final = Path(__file__).resolve().parent.parent / "conf" / "schemas"
 SCHEMAS: Final[dict[str, Callable[[], dict[str, Any]]]] = {
     "policy": policy_json_schema,
     "fusion": fusion_json_schema,
+    "rules": rules_json_schema,
+    "banks": banks_json_schema,
+    "normalise": normalise_json_schema,
 }
 """What makes the schema of `conf/NAME.yaml`."""
 

@@ -1,9 +1,8 @@
 """Exact banks: content that is known, by the SHA-256 of its normalised text.
 
 Normalisation comes first, so that a copy with other capitals, spaces, look-alikes or invisible
-characters is the same content. Known-good content vouches: a good entry without a category
-overrules every bad one, a good entry with a category those of that category. (A person put it
-there because the bad one was wrong, or because the text is quoted, or harmless boilerplate.)
+characters is the same content. A content may be in several banks, good and bad: all matches
+are given, and the policy weighs them.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from schemas.banks import BankDelta, BankEntry, BanksDocument, BankSpec
 from schemas.errors import ConfigError
 from schemas.yaml_source import YamlSource
 from udfs.contracts import BankMatch
-from udfs.normalise import normalise
+from udfs.normalise import VERSION, normalise
 
 COLUMNS: Final = ("hash", "id", "note")
 MAX_LISTED: Final = 10
@@ -93,7 +92,9 @@ class ExactBanks:
     @classmethod
     def _from(cls, source: YamlSource, folder: Path) -> ExactBanks:
         banks: list[tuple[BankSpec, Entries]] = []
-        for index, spec in enumerate(source.validate(BanksDocument).banks):
+        document = source.validate(BanksDocument)
+        _check_normalisation(document.normalisation, source)
+        for index, spec in enumerate(document.banks):
             place = ("banks", index)
             entries: dict[bytes, str] = {}
             if spec.file is not None:
@@ -114,6 +115,7 @@ class ExactBanks:
         """
         source = YamlSource(text, file)
         delta = source.validate(BankDelta)
+        _check_normalisation(delta.normalisation, source)
         banks = {spec.id: (spec, entries) for spec, entries in self._banks}
         spec, before = banks.get(delta.bank, (None, {}))
         changed = _changed(spec, delta, source)
@@ -135,7 +137,7 @@ class ExactBanks:
         return dict(entries)
 
     def match(self, sha256_hex: str) -> Sequence[BankMatch]:
-        """Entries of enabled banks with this hash, bad ones that a good one overrules left out.
+        """Entries of enabled banks with this hash; what outweighs what is the policy's to say.
 
         Args:
             sha256_hex: as `content_hash` gives it; anything else matches nothing.
@@ -147,7 +149,15 @@ class ExactBanks:
         found = [
             _match(spec, entries[digest]) for spec, entries in self._enabled if digest in entries
         ]
-        return _overruled(found) if found else _NO_MATCHES
+        return found or _NO_MATCHES
+
+
+def _check_normalisation(version: int, source: YamlSource) -> None:
+    if version != VERSION:
+        raise source.error(
+            f"the texts were hashed with normalisation {version}, this is {VERSION}: hash them again",
+            ("normalisation",),
+        )
 
 
 def _match(spec: BankSpec, entry: str) -> BankMatch:
@@ -158,15 +168,6 @@ def _match(spec: BankSpec, entry: str) -> BankMatch:
         severity=spec.severity,
         polarity=spec.polarity,
         confidence=spec.confidence,
-    )
-
-
-def _overruled(matches: Sequence[BankMatch]) -> tuple[BankMatch, ...]:
-    good = {match.category for match in matches if match.polarity == "good"}
-    return tuple(
-        match
-        for match in matches
-        if match.polarity == "good" or not ("" in good or match.category in good)
     )
 
 

@@ -36,7 +36,7 @@ WEAK: Final[dict[str, str]] = {
 }  # fmt: skip
 """Likeness that only a disguised word relies on: used in words that mix scripts."""
 
-_CHEROKEE: Final = dict(zip("ᎪᏴᏟᎠᎬᏀᎻᎥᎫᏦᏞᎷᎾᏢᎡᏚᎢᏙᎳᏃᎩ", "abcdeghijklmoprstvwzy", strict=True))
+_CHEROKEE: Final = dict(zip("ᎪᏴᏟᎠᎬᏀᎻᎥᎫᏦᏞᎷᎾᏢᎡᏚᎢᏙᎳᏃᎩᎽ", "abcdeghijklmoprstvwzyy", strict=True))
 _SMALL_CAPITALS: Final = dict(
     zip("ᴀʙᴄᴅᴇꜰɢʜɪᴊᴋʟᴍɴᴏᴘʀꜱᴛᴜᴠᴡʏᴢ", "abcdefghijklmnoprstuvwyz", strict=True)
 )

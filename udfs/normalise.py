@@ -16,12 +16,12 @@ import functools
 import math
 import string
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final
 
 import ahocorasick_rs
 import msgspec
-from pydantic import BaseModel, ConfigDict, StringConstraints
 
+from schemas.normalise import NormaliseConfig
 from schemas.settings import CONF
 from schemas.yaml_source import YamlSource
 from udfs import normalise_leet as leet
@@ -29,6 +29,9 @@ from udfs import normalise_unicode as unicode
 from udfs import normalise_words as words
 from udfs.normalise_work import OffsetMap, Work
 
+VERSION: Final = 1
+"""Counts up whenever the steps give some text another canonical form: content hashes made before
+are worth nothing then, and bank files say which version made theirs."""
 MAX_ROUNDS: Final = 8
 """Rounds of steps after which a text counts as settled. Two are usual."""
 
@@ -110,20 +113,6 @@ class Normalised(msgspec.Struct, frozen=True):
             (starts[start], ends[end - 1] if end > start else starts[start])
             for start, end in ranges
         )
-
-
-_Token = Annotated[str, StringConstraints(min_length=1, max_length=64)]
-
-
-class NormaliseConfig(BaseModel):
-    """The tables of `conf/normalise.yaml`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    version: Literal[1]
-    abbreviations: dict[_Token, _Token] = {}
-    keep: tuple[_Token, ...] = ()
-    keep_repeats: tuple[_Token, ...] = ()
 
 
 # Neighbours that only the steps can judge: letters beside digits and beside signs that stand

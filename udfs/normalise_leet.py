@@ -37,7 +37,7 @@ _MIXTURE: Final = re.compile(rf"[0-9{_SYMBOLS}!|](?:(?=[a-z])|(?<=[a-z].))", re.
 _READABLE: Final = re.compile(rf"[a-z0134570{_SYMBOLS}!|]+")
 _INSIDE: Final = re.compile(r"[a-z][^a-z]{1,2}[a-z]|^\$[a-z]|\$\$$")
 _NUMBER: Final = re.compile(r"(\d)(?!\1)\d|\d{3}")
-_VOWEL_BY_VOWEL: Final = re.compile(r"[aeiou][0134@€!]|[0134@€!][aeiou]")
+_VOWEL_BY_VOWEL: Final = re.compile(r"[aeiou][0134@€!]|0[aeio]|[14@!][aeiou]|[3€][eiou]")
 _BETWEEN_WORDS: Final = re.compile(r"[aeiouy][a-z]*[!|][a-z]*[aeiouy]")
 _PRONOUNCEABLE: Final = re.compile(
     r"(?!.*[bcdfghjklmnpqrstvwxz]{4})(?!.*[aeiou]{4})"

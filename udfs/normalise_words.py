@@ -95,9 +95,10 @@ def _one_alphabet(word: str, text_is_latin: bool) -> str:
     if not _LATIN_LETTER.search(word) and not ODD.search(word):
         return latin if text_is_latin and all(c in STRICT for c in word) else word
     letters = [c for c in word if c.isalpha()]
-    if len(letters) < 3:  # µm, Δt: a symbol, not a word
-        return word
-    if _CYRILLIC.search(word):
+    cyrillic = bool(_CYRILLIC.search(word))
+    if len(letters) < 3 and not (cyrillic and all(c in STRICT or c.isascii() for c in letters)):
+        return word  # µm, Δt: a symbol, not a word
+    if cyrillic:
         home, pattern, twins = word.translate(TO_CYRILLIC), _ALL_CYRILLIC, _CYRILLIC_TWINS
     else:
         home, pattern, twins = word.translate(TO_GREEK), _ALL_GREEK, _GREEK_TWINS

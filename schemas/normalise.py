@@ -1,0 +1,28 @@
+"""The tables of the text normaliser, as people write them (`conf/normalise.yaml`)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from schemas.policy_parts import Part
+
+Token = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^A-Z]+$")]
+
+
+class NormaliseConfig(Part):
+    """Tables of whole tokens, in lower case."""
+
+    version: Literal[1]
+    abbreviations: dict[Token, Token] = Field(default_factory=dict)
+    """Short or masked forms and what they stand for."""
+    keep: tuple[Token, ...] = ()
+    """Tokens that look like leet and are none."""
+    keep_repeats: tuple[Token, ...] = ()
+    """Tokens in which a letter stands three times and means it."""
+
+
+def normalise_json_schema() -> dict[str, Any]:
+    """JSON schema of `conf/normalise.yaml`, as kept in `conf/schemas/normalise.schema.json`."""
+    return NormaliseConfig.model_json_schema()
