@@ -155,7 +155,7 @@ class ExactBanks:
 def _check_normalisation(version: int, source: YamlSource) -> None:
     if version != VERSION:
         raise source.error(
-            f"the texts were hashed with normalisation {version}, this is {VERSION}: hash them again",
+            f"the texts were hashed with normalisation {version}, this is {VERSION}: hash again",
             ("normalisation",),
         )
 
