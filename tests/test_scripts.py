@@ -347,3 +347,19 @@ def test_demo_keep_leaves_a_stack_that_can_be_stopped(
     assert len(processes_under(tmp_path)) >= 2
     assert run("stack", "down", env=own_stack).returncode == 0
     assert wait_until(lambda: not processes_under(tmp_path), timeout_s=20)
+
+
+@pytest.mark.e2e
+def test_demo_with_the_real_job(demo_env: dict[str, str]) -> None:
+    done = run("demo", "--json", "--seconds", "5", "--rate", "100", env=demo_env, timeout=240)
+    assert done.returncode == 0, done.stderr.decode()
+    summary = json.loads(done.stdout.splitlines()[-1])
+    for nothing in ("undecided", "conflicting_ids", "unsent"):
+        assert summary[nothing] == 0
+    # One loop of the file: its malformed lines are refused, everything else is decided.
+    assert summary["uploads"] >= 450
+    assert summary["dead_letters"] >= 30
+    assert "internal" not in summary["dead_letter_kinds"]
+    assert summary["by_kind"]["media"].keys() == {"review"}
+    assert summary["by_kind"]["flood"].keys() - {"allow"}
+    assert summary["by_kind"]["clean"]["allow"] >= 0.9 * sum(summary["by_kind"]["clean"].values())
