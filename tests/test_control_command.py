@@ -18,7 +18,7 @@ from scripts.cli.control_topic import ROLLBACK, version_before
 from tests.model_kit import write_model
 
 POLICY = (ROOT / "conf/policy.yaml").read_text("utf-8")
-CRITICAL = "critical: {above: 0.95}"
+CRITICAL = "critical: {above: "
 CRITICAL_LINE = POLICY[: POLICY.index(CRITICAL)].count("\n") + 1
 NEW_CATEGORY = """\
   astrology:
@@ -142,7 +142,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     ("text", "line", "said"),
     [
         ('version: "1"\nrules:\n  - {id: a, kind: keywords, category: spam}\n', 3, "terms"),
-        (POLICY.replace(CRITICAL, "critical: {above: 7}"), CRITICAL_LINE, "critical.above"),
+        (POLICY.replace(CRITICAL, "critical: {above: 7"), CRITICAL_LINE, "critical.above"),
         ("observe_only: true\ndisabled_actions: [allow]\n", 2, "cannot be switched off"),
         ("rules: [\n", 2, "not YAML"),
     ],
