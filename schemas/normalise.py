@@ -21,6 +21,8 @@ class NormaliseConfig(Part):
     """Tokens that look like leet and are none."""
     keep_repeats: tuple[Token, ...] = ()
     """Tokens in which a letter stands three times and means it."""
+    i_words: tuple[Token, ...] = ()
+    """Words with a first letter that is no pronoun when they are spelled out."""
 
 
 def normalise_json_schema() -> dict[str, Any]:

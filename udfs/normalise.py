@@ -135,6 +135,7 @@ class Normaliser:
 
     def __init__(self, config: NormaliseConfig) -> None:
         self._keep = frozenset(config.keep)
+        self._spelled = words.SpelledWords(self._keep, frozenset(config.i_words))
         self._short_forms = words.ShortForms(config.abbreviations)
         self._repeats = words.Repeats(config.keep_repeats)
         self._triggers = ahocorasick_rs.AhoCorasick(
@@ -210,7 +211,7 @@ class Normaliser:
             work.lower()
         else:
             work.characters()
-        edits, ranges, disguised = words.spelled(work.text, self._keep, work.cased)
+        edits, ranges, disguised = self._spelled.edits(work.text, work.cased)
         work.edit(edits, "spelled", disguised)
         work.spelled = sorted(work.spelled + ranges)
         work.edit(words.spaces(work.text))

@@ -64,10 +64,16 @@ def leet_word(token: str, keep: frozenset[str]) -> str | None:
     letters = sum(c.isalpha() for c in token)
     if letters < 2 or letters * 2 < len(token) or not _INSIDE.search(token):
         return None
-    if _NUMBER.search(token) or _VOWEL_BY_VOWEL.search(token) or _BETWEEN_WORDS.search(token):
+    lettered = _L_FOR_ONE.sub("l", token)
+    if _NUMBER.search(token) or _VOWEL_BY_VOWEL.search(lettered) or _BETWEEN_WORDS.search(token):
         return None
-    word = _decode(token)
-    return word if _PRONOUNCEABLE.match(word) else None
+    word = lettered.translate(_LEET)
+    return word if pronounceable(word) else None
+
+
+def pronounceable(word: str) -> bool:
+    """Whether a word begins and runs like an English one."""
+    return _PRONOUNCEABLE.match(word) is not None
 
 
 def _leet_tokens(text: str) -> Iterator[tuple[int, int, bool]]:

@@ -87,6 +87,8 @@ _BARE_VOWELS: Final = frozenset("aeioumnаеиоуыэюя")
 HARMLESS_LENGTH: Final = 512
 """Code points up to which sorting any run of marks takes no time to speak of."""
 _HARMLESS: Final = frozenset("\u00ad\u0640")
+_KEYCAP: Final = "\u20e3"
+_ACCENTS: Final = {k: v for k, v in FOLDS.items() if k not in SQUARED}
 _SIGNS: Final = dict(zip("’‘‛ʼ“”„‟‐–—‒−", "''''\"\"\"\"-----", strict=True))
 _SIGN: Final = re.compile("[’‘‛ʼ“”„‟‐–—‒−]")
 _ODD: Final = character_class("".join((*LOOKALIKES, *SQUARED)))
@@ -152,30 +154,40 @@ def compose_edits(text: str, form: str = "NFKC") -> list[Edit]:
 
 
 def marks(text: str) -> tuple[list[Edit], int]:
-    """Drop marks that did not compose; bare the words that such marks decorate."""
+    """Drop marks that did not compose; bare the words that such marks decorate.
+
+    Returns:
+        Edits, and the number of words that were decorated rather than accented.
+    """
     edits: list[Edit] = []
     count = 0
     for word in re.finditer(r"\S+", text):
-        if not GENERIC_MARK.search(text, word.start(), word.end()):
-            continue
-        decorated = False
-        drops: list[Edit] = []
-        for m in _DECORATED.finditer(text, word.start(), word.end()):
-            base, run = m[1] or "", m[2]
-            if run == "\u20e3" and base in "0123456789#*":
-                continue  # a keycap
-            drops.append((m.start(2), m.end(2), ""))
-            decorated = decorated or not _natural(base, run)
-        count += decorated
-        if decorated:
-            drops += [
-                (i, i + 1, FOLDS[text[i]])
-                for i in range(word.start(), word.end())
-                if text[i] in FOLDS and text[i] not in SQUARED
+        if GENERIC_MARK.search(text, word.start(), word.end()):
+            clusters = [
+                m
+                for m in _DECORATED.finditer(text, word.start(), word.end())
+                if not (m[2] == _KEYCAP and (m[1] or "-") in "0123456789#*")
             ]
-            drops.sort()
-        edits += drops
+            if all(_natural(m[1] or "", m[2]) for m in clusters):
+                edits += [(m.start(), m.end(), m[1] or "") for m in clusters]
+            else:
+                count += 1
+                edits += _bared(text, word, clusters)
     return edits, count
+
+
+def _bared(text: str, word: re.Match[str], clusters: list[re.Match[str]]) -> list[Edit]:
+    """Edits that drop the marks of a word and the accents of all of its letters."""
+    edits = []
+    at = word.start()
+    for m in (*clusters, None):
+        end = m.start() if m else word.end()
+        edits += [(i, i + 1, _ACCENTS[text[i]]) for i in range(at, end) if text[i] in _ACCENTS]
+        if m:
+            base = m[1] or ""
+            edits.append((m.start(), m.end(), _ACCENTS.get(base, base)))
+            at = m.end()
+    return edits
 
 
 def _natural(base: str, run: str) -> bool:

@@ -22,7 +22,7 @@ from udfs.confusables import (
     TO_GREEK,
     TO_LATIN,
 )
-from udfs.normalise_leet import URL, leet_word
+from udfs.normalise_leet import URL, leet_word, pronounceable
 from udfs.normalise_unicode import ODD, Edit, character_class
 
 # --- look-alikes -----------------------------------------------------------------------------
@@ -126,47 +126,66 @@ _SPELLED: Final = re.compile(
 _ONE_LETTER_WORDS: Final = frozenset("aeiouwyzаивкосуяжб")
 
 
-def spelled(
-    text: str, keep: frozenset[str], cased: str
-) -> tuple[list[Edit], list[tuple[int, int]], int]:
-    """Join `h a t e`, `h.a.t.e`, `h-a-t-e`, `h_a_t_e`.
+class SpelledWords:
+    """Joins `h a t e`, `h.a.t.e`, `h-a-t-e`, `h_a_t_e`.
 
     Three letters or more, one of them no one-letter word of some language; four or more with
     separators that also stand for "or" and "times". Cyrillic needs four: its prepositions
-    are letters.
+    are letters. In `i h a t e` the first letter is the pronoun, in `i d i o t` it is not.
 
     Args:
-        text: lower case.
         keep: tokens that are no leet.
-        cased: the text before it was lowered, if it has the same length.
-
-    Returns:
-        Edits that drop the separators, the ranges of the joined words in the edited text, and
-        how many of them are disguises rather than abbreviations like `U.S.A.`.
+        i_words: words with a first letter that is not the pronoun.
     """
-    if not may_spell(text):
-        return [], [], 0
-    edits: list[Edit] = []
-    ranges = []
-    disguised = 0
-    shift = 0
-    for m in _SPELLED.finditer(text):
-        separator = m[1] or m[2]
-        joined = m[0].replace(separator, "")
+
+    def __init__(self, keep: frozenset[str], i_words: frozenset[str]) -> None:
+        self._keep = keep
+        self._i_words = i_words
+
+    def edits(self, text: str, cased: str) -> tuple[list[Edit], list[tuple[int, int]], int]:
+        """Find the words.
+
+        Args:
+            text: lower case.
+            cased: the text before it was lowered, if it has the same length.
+
+        Returns:
+            Edits that drop the separators, the ranges of the joined words in the edited text,
+            and how many of them are disguises rather than abbreviations like `U.S.A.`.
+        """
+        edits: list[Edit] = []
+        ranges: list[tuple[int, int]] = []
+        disguised = 0
+        if not may_spell(text):
+            return edits, ranges, disguised
+        shift = 0
+        for m in _SPELLED.finditer(text):
+            separator = m[1] or m[2]
+            joined = m[0].replace(separator, "")
+            if not self._is_word(joined, separator):
+                continue
+            start, width = m.start(), len(separator)
+            if separator.isspace() and self._has_pronoun(joined):
+                start, joined = start + 1 + width, joined[1:]
+            edits += [(at, at + width, "") for at in range(start + 1, m.end() - 1, width + 1)]
+            ranges.append((start - shift, start - shift + len(joined)))
+            capitals = len(cased) == len(text) and cased[start : m.end()].isupper()
+            disguised += not (capitals and separator == ".")
+            shift += width * (len(joined) - 1)
+        return edits, ranges, disguised
+
+    def _is_word(self, joined: str, separator: str) -> bool:
         letters = [c for c in joined if c.isalpha()]
         if all(c in _ONE_LETTER_WORDS for c in letters):
-            continue
+            return False
         if separator.strip(" ._-") and len(joined) < 4:
-            continue
-        if len(letters) < len(joined) and leet_word(joined, keep) is None:
-            continue
-        start, width = m.start(), len(separator)
-        edits += [(at, at + width, "") for at in range(start + 1, m.end() - 1, width + 1)]
-        ranges.append((start - shift, start - shift + len(joined)))
-        capitals = len(cased) == len(text) and cased[start : m.end()].isupper()
-        disguised += not (capitals and separator == ".")
-        shift += width * (len(joined) - 1)
-    return edits, ranges, disguised
+            return False
+        return len(letters) == len(joined) or leet_word(joined, self._keep) is not None
+
+    def _has_pronoun(self, joined: str) -> bool:
+        if joined[0] != "i" or len(joined) < 4 or joined in self._i_words:
+            return False
+        return pronounceable(leet_word(joined[1:], self._keep) or joined[1:])
 
 
 _TRIPLE: Final = re.compile(r"(.)\1\1", re.DOTALL)
