@@ -1,0 +1,137 @@
+"""A real cluster: jobs are submitted, upgraded and rescaled, and survive dead processes."""
+
+from __future__ import annotations
+
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from schemas.settings import ROOT, Settings
+from scripts.cli.flink_cluster import FlinkCluster
+from tests.running_cluster import Load, Submitter, counters_never_reset, one_decision_each
+from tests.running_job import Answers
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlinkCluster]:
+    """One JobManager with high availability, two TaskManagers."""
+    folder = tmp_path_factory.mktemp("cluster")
+    with FlinkCluster(folder, quick=True, die_with_parent=True) as up:
+        yield up.up(2)
+
+
+@pytest.fixture
+def submitter(
+    cluster: FlinkCluster, stack_settings: Settings, tmp_path: Path
+) -> Iterator[Submitter]:
+    yield Submitter(cluster, stack_settings, tmp_path)
+    for job in cluster.rest.live_jobs():
+        cluster.rest.cancel(job.id)
+
+
+def changed_policy(folder: Path) -> Path:
+    """The policy under another version, in a file of its own."""
+    text = (ROOT / "conf/policy.yaml").read_text("utf-8")
+    changed = text.replace('version: "1"', 'version: "changed"', 1)
+    assert changed != text
+    file = folder / "stricter.yaml"
+    file.write_text(changed)
+    return file
+
+
+def moderating(cluster: FlinkCluster, job: str) -> dict[str, int]:
+    """Records read so far by each subtask of the chain that moderates, by TaskManager."""
+    (vertex,) = [v["id"] for v in cluster.rest.vertices(job) if "moderate" in v["name"]]
+    subtasks = cluster.rest.get(f"/jobs/{job}/vertices/{vertex}")["subtasks"]
+    return {task["taskmanager-id"]: task["metrics"]["read-records"] for task in subtasks}
+
+
+def test_upgrades_and_rescaling_lose_nothing(
+    cluster: FlinkCluster, submitter: Submitter, stack_settings: Settings, tmp_path: Path
+) -> None:
+    """1 subtask, then 2 under another policy, then 1 again: under load all the time."""
+    answers = Answers(stack_settings)
+    with Load(stack_settings) as load:
+        first = submitter.submit("--parallelism", "1")
+        answers.until(lambda a: a.count() >= 300)
+        assert {d.policy_version for d in answers.decisions()} == {"1"}
+        # A job that runs is not started twice by mistake.
+        refused = submitter.run()
+        assert refused.returncode == 1
+        assert "runs already" in refused.stderr
+        assert cluster.rest.runs(first)
+
+        policy = str(changed_policy(tmp_path))
+        second = submitter.submit("--upgrade", "--parallelism", "2", SLUICE_CASCADE__POLICY=policy)
+        assert cluster.rest.state(first) == "FINISHED"
+        load.wait(300)
+        read = moderating(cluster, second)
+        assert set(read) == {"tm-1", "tm-2"}
+        assert min(read.values()) > 0
+        for taskmanager in cluster.status()["taskmanagers"]:
+            with urllib.request.urlopen(f"http://{taskmanager['metrics']}/metrics") as reply:
+                assert b"sluice_action_stage_decisions{" in reply.read()
+
+        third = submitter.submit("--upgrade", "--parallelism", "1")
+        load.wait(300)
+        assert len(moderating(cluster, third)) == 1
+    answers.until(lambda a: a.count() >= load.sent)
+    answers.settle()
+    replaced = frozenset({"policy_version", "policy_hash"})
+    decisions = one_decision_each(answers, load, may_change=replaced)
+    counters_never_reset(decisions, load)
+    # Each upload was decided under the policy of its time, and both were in force.
+    numbers = {version: [] for version in ("1", "changed")}  # type: dict[str, list[int]]
+    for decision in decisions:
+        numbers[decision.policy_version].append(int(decision.content_id[1:]))
+    assert min(numbers["1"]) < min(numbers["changed"]) < max(numbers["changed"]) < max(numbers["1"])
+    answers.close()
+
+
+def test_dead_processes_lose_nothing(
+    cluster: FlinkCluster, submitter: Submitter, stack_settings: Settings
+) -> None:
+    """Kill a TaskManager, the JobManager, then the job itself."""
+    answers = Answers(stack_settings)
+    with Load(stack_settings) as load:
+        job = submitter.submit("--parallelism", "2")
+        cluster.rest.wait_checkpoint(job)
+
+        cluster.kill_taskmanager("tm-1")
+        cluster.start_taskmanager("tm-1")
+        before = load.sent
+        answers.until(lambda a: a.count() >= before)
+        cluster.rest.wait_running(job)
+
+        cluster.rest.wait_checkpoint(job)
+        cluster.kill_jobmanager()
+        assert not cluster.rest.answers()
+        cluster.start_jobmanager()
+        cluster.rest.wait_running(job)  # the same job, without anybody's help
+        cluster.rest.wait_checkpoint(job)
+
+        # Gone for good, as without high availability: from its newest checkpoint.
+        cluster.rest.cancel(job)
+        again = submitter.submit("--from-latest-checkpoint", "auto", "--parallelism", "1")
+        assert again != job
+        load.wait(200)
+    answers.until(lambda a: len({d.content_id for d in a.decisions()}) >= load.sent)
+    answers.settle()
+    counters_never_reset(one_decision_each(answers, load), load)
+    answers.close()
+
+
+def test_a_job_that_cannot_be_composed_touches_nothing(
+    cluster: FlinkCluster, submitter: Submitter, tmp_path: Path
+) -> None:
+    broken = tmp_path / "policy.yaml"
+    broken.write_text("version: 7\nthresholds: {}\n")
+    jobs = cluster.rest.jobs()
+    done = submitter.run(SLUICE_CASCADE__POLICY=str(broken))
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"submit: {broken}:")
+    assert cluster.rest.jobs() == jobs
