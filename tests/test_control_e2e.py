@@ -1,0 +1,356 @@
+"""Live configuration of a real job: published with `scripts/control`, in force on every subtask."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import pytest
+from kafka import KafkaProducer
+
+from schemas.control import ControlAck, ControlMessage
+from schemas.decision import Decision
+from schemas.settings import ROOT, Settings
+from scripts.cli.consume import Record, open_consumer, records
+from scripts.cli.control import main
+from scripts.cli.control_topic import ControlTopic, now
+from scripts.cli.kafka_topics import client_options, delete_topics, ensure_topics
+from scripts.cli.local_stack import Stack
+from tests.conftest import settings_on
+from tests.fakes import payload
+from tests.model_kit import write_model
+from tests.running_job import Answers, RunningJob, environment, line, publish
+from udfs.banks import hash_text
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
+
+SUBTASKS = 2
+USERS = 8
+"""Enough that both subtasks own some of them."""
+POLICY = (ROOT / "conf/policy.yaml").read_text("utf-8")
+VERSION = re.compile(r"^version: .*$", re.MULTILINE)
+
+
+def rules(version: str, *terms: str) -> str:
+    return (
+        f"version: {version}\nrules:\n  - id: animals\n    kind: keywords\n    category: threat\n"
+        f"    severity: severe\n    definitive: true\n    terms: [{', '.join(terms)}]\n"
+    )
+
+
+def digest(version: str, *terms: str) -> str:
+    """Of the message that the rules make."""
+    return ControlMessage(kind="rules", text=rules(version, *terms), published_at=now()).digest
+
+
+class Said(NamedTuple):
+    """What `scripts/control` printed, and its exit status (a sentence where it refused)."""
+
+    status: object
+    out: str
+    err: str
+
+
+class Live:
+    """A running job, its outputs, and the commands pointed at it."""
+
+    def __init__(self, settings: Settings, folder: Path, capsys_of: Callable[[], Said]) -> None:
+        self.settings = settings
+        self.folder = folder
+        self.answers = Answers(settings)
+        self._model = write_model(folder / "model")
+        self._numbers = itertools.count()
+        self._said = capsys_of
+        self.job = self._start()
+
+    def environment(self) -> Mapping[str, str]:
+        return {"SLUICE_CASCADE__FAST_TEXT": str(self._model)}
+
+    def _start(self, *arguments: str) -> RunningJob:
+        env = {**self.environment(), "SLUICE_FLINK__PARALLELISM": str(SUBTASKS)}
+        job = RunningJob(self.settings, self.folder / "checkpoints", *arguments, **env)
+        job.wait_ready(150)  # on a busy machine; usually ten
+        return job
+
+    def restart(self, *arguments: str) -> None:
+        assert self.job.stop() == 0
+        self.job = self._start(*arguments)
+
+    def control(self, *arguments: str | Path) -> Said:
+        """Run `scripts/control` here."""
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in environment(self.settings, self.folder).items():
+                patch.setenv(name, value)
+            for name, value in self.environment().items():
+                patch.setenv(name, value)
+            patch.setattr(sys, "argv", ["control", *map(str, arguments)])
+            try:
+                main()
+                status: object = 0
+            except SystemExit as leave:
+                status = leave.code or 0
+        return self._said()._replace(status=status)
+
+    def apply(self, text: str, name: str = "live.yaml", *more: str) -> Said:
+        file = self.folder / name
+        file.write_text(text, "utf-8")
+        return self.control("apply", file, *more)
+
+    def decide(self, text: str, **fields: object) -> list[Decision]:
+        """Upload the text as several new users; gives their decisions."""
+        ids = {f"c{number}": f"u{number}" for number in itertools.islice(self._numbers, USERS)}
+        publish(
+            self.settings,
+            [
+                line(payload(cid, user, text=text, created_at=now().isoformat(), **fields), b"")
+                for cid, user in ids.items()
+            ],
+        )
+        found: dict[str, Decision] = {}
+
+        def complete(answers: Answers) -> bool:
+            found.update((d.content_id, d) for d in answers.decisions() if d.content_id in ids)
+            return len(found) == len(ids)
+
+        self.answers.until(complete, timeout_s=30)
+        return [found[cid] for cid in ids]
+
+    def actions(self, text: str, **fields: object) -> set[str]:
+        return {decision.action for decision in self.decide(text, **fields)}
+
+    def answers_about(
+        self, key: str, count: int, wanted: Callable[[ControlAck], bool]
+    ) -> list[tuple[Record, ControlAck]]:
+        """Wait for that many answers about a key; gives the last of each subtask."""
+        topic = self.settings.topics.control_acks
+
+        def read() -> list[tuple[Record, ControlAck]]:
+            pairs = [
+                (r, msgspec.json.decode(r.value, type=ControlAck)) for r in self.answers.raw(topic)
+            ]
+            return [(r, ack) for r, ack in pairs if ack.key == key and wanted(ack)]
+
+        self.answers.until(lambda _: len(read()) >= count, timeout_s=30)
+        return list({ack.subtask: (r, ack) for r, ack in read()}.values())
+
+    def published_ms(self, key: str) -> int:
+        """Broker time of the newest message of a key."""
+        read = records(
+            self.settings, [self.settings.topics.control], from_beginning=True, timeout_s=1
+        )
+        return [r.timestamp_ms for r in read if r.key == key.encode() and r.value][-1]
+
+    def control_end(self) -> int:
+        """How many records the control topic has taken."""
+        consumer = open_consumer(
+            self.settings, [self.settings.topics.control], from_beginning=False
+        )
+        try:
+            return sum(consumer.end_offsets(consumer.assignment()).values())
+        finally:
+            consumer.close()
+
+
+@pytest.fixture(scope="module")
+def settings(stack: Stack) -> Iterator[Settings]:
+    found = settings_on(stack, "control")
+    ensure_topics(found)
+    yield found
+    delete_topics(found)
+
+
+@pytest.fixture(scope="module")
+def running(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    live = Live(settings, tmp_path_factory.mktemp("control"), lambda: Said(0, "", ""))
+    yield live
+    live.job.kill()
+    live.answers.close()
+
+
+@pytest.fixture
+def live(running: Live, capsys: pytest.CaptureFixture[str]) -> Iterator[Live]:
+    """The job, with nothing published when the test begins."""
+
+    def said() -> Said:
+        captured = capsys.readouterr()
+        return Said(0, captured.out, captured.err)
+
+    running._said = said
+    yield running
+    with ControlTopic(running.settings) as topic:
+        for key in sorted(topic.read().current, key=lambda key: key == "policy"):
+            topic.withdraw(key)
+            assert topic.wait(key, "", 10).complete
+
+
+def in_force(said: Said) -> None:
+    """The command ended well and every subtask accepted."""
+    assert said.status == 0, said
+    for number in range(1, SUBTASKS + 1):
+        assert f"subtask {number}/{SUBTASKS}: in force" in said.out
+
+
+def test_a_new_keyword_is_live_on_every_subtask_within_5_seconds(live: Live) -> None:
+    before = live.decide("look, a zebra")
+    assert {d.action for d in before} == {"allow"}
+    said = live.apply(rules("one", "zebra"), "zebra.yaml", "--comment", "zebras bite")
+    in_force(said)
+    assert "+    terms: [zebra]" in said.out
+    after = live.decide("look, a z3bra and a zebra")
+    assert {(d.action, d.category, d.stage) for d in after} == {("remove", "threat", "rules")}
+    answers = live.answers_about(
+        "rules", SUBTASKS, lambda ack: ack.digest == digest("one", "zebra")
+    )
+    assert {ack.subtask for _, ack in answers} == set(range(SUBTASKS))
+    hashes = {ack.applied["rules_hash"] for _, ack in answers}
+    assert {d.rules_hash for d in after} == hashes != {d.rules_hash for d in before}
+    # From the broker's time of the message to that of the last subtask's answer.
+    assert max(r.timestamp_ms for r, _ in answers) - live.published_ms("rules") < 5000
+    listed = live.control("list").out
+    assert "rules" in listed
+    assert "zebras bite" in listed
+    assert live.control("show", "rules").out == rules("one", "zebra")
+
+
+def test_a_wrong_file_is_refused_locally_and_nothing_is_published(live: Live) -> None:
+    end = live.control_end()
+    said = live.apply(rules("one", "zebra").replace("severity: severe", "severity: dire"))
+    assert str(said.status).startswith(f"control: {live.folder / 'live.yaml'}:6: rules.0.severity")
+    assert said.out == ""
+    assert "disabled_actions" in str(live.apply("observe_only: true\ndisabled_actions: [allow]\n"))
+    assert "no category zebras" in str(live.control("kill", "category", "zebras").status)
+    assert live.control_end() == end
+
+
+def test_a_message_with_an_error_is_refused_by_every_subtask_and_the_old_stays(live: Live) -> None:
+    """Published past the command's own check."""
+    in_force(live.apply(rules("one", "zebra")))
+    hashes = {d.rules_hash for d in live.decide("zebra")}
+    wrong = ControlMessage(
+        kind="rules", text=rules("two", "yak").replace("terms", "tems"), file="w.yaml",
+        published_at=now(),
+    )  # fmt: skip
+    with ControlTopic(live.settings) as topic:
+        topic.publish(wrong)
+        replies = topic.wait("rules", wrong.digest, 10)
+        assert replies.complete
+    assert len(replies.acks) == SUBTASKS
+    for ack in replies.acks:
+        assert not ack.ok
+        assert ack.error.startswith("w.yaml:3: rules.0.")
+        assert {ack.applied["rules_hash"]} == hashes
+    # What is no control message at all is answered as well.
+    producer = KafkaProducer(**client_options(live.settings))
+    producer.send(live.settings.topics.control, key=b"policy", value=b"\xff{")
+    producer.close()
+    about = live.answers_about("policy", SUBTASKS, lambda ack: "not a control" in ack.error)
+    assert {(ack.subtask, ack.ok) for _, ack in about} == {(n, False) for n in range(SUBTASKS)}
+    assert {(d.action, d.rules_hash) for d in live.decide("zebra and yak")} == {("remove", *hashes)}
+    # The way back is the same as from any other version.
+    in_force(live.control("rollback", "rules"))
+    assert live.control("show", "rules").out == rules("one", "zebra")
+    live.control("rollback", "policy")
+    with ControlTopic(live.settings) as topic:
+        topic.withdraw("policy")
+
+
+def test_observe_only_on_and_off(live: Live) -> None:
+    in_force(live.apply(rules("one", "zebra")))
+    in_force(live.control("observe", "on"))
+    observed = live.decide("zebra")
+    assert {d.action for d in observed} == {"allow"}
+    assert all("Observe-only" in d.reason for d in observed)
+    in_force(live.control("observe", "off"))
+    assert live.actions("zebra") == {"remove"}
+
+
+def test_categories_and_actions_are_killed_and_come_back(live: Live) -> None:
+    in_force(live.apply(rules("one", "zebra")))
+    in_force(live.control("kill", "category", "threat"))
+    assert live.actions("zebra") == {"allow"}
+    in_force(live.control("kill", "action", "remove"))
+    in_force(live.control("kill", "category", "threat", "--undo"))
+    held = live.decide("zebra")
+    assert {d.action for d in held} == {"review"}
+    in_force(live.control("kill", "action", "remove", "--undo"))
+    assert live.actions("zebra") == {"remove"}
+
+
+def test_communities_policy_and_banks(live: Live) -> None:
+    in_force(live.apply(rules("one", "zebra")))
+    in_force(live.apply("communities:\n  zoo:\n    categories:\n      threat: {enabled: false}\n"))
+    assert live.actions("zebra", community_id="zoo") == {"allow"}
+    assert live.actions("zebra") == {"remove"}
+    # A later policy does not take the overrides with it.
+    in_force(live.apply(VERSION.sub("version: live", POLICY, count=1)))
+    changed = live.decide("zebra", community_id="zoo")
+    assert {(d.action, d.policy_version) for d in changed} == {("allow", "live")}
+    known = hash_text("a very special offer")
+    delta = (
+        "version: 1\nbank: scams\ncategory: spam\nseverity: severe\n"
+        f"add:\n  - {{hash: {known}, id: s1}}\n"
+    )
+    in_force(live.apply(delta, "scams.yaml"))
+    found = live.decide("A very SPECIAL offer")
+    assert {(d.action, d.stage) for d in found} == {("remove", "bank")}
+    assert "bank/scams" in live.control("list").out
+    in_force(live.control("rollback", "bank/scams"))
+    assert live.actions("a very special offer") == {"allow"}
+
+
+def test_versions_are_kept_compared_and_rolled_back(live: Live) -> None:
+    for version, terms in (("one", ["zebra"]), ("two", ["zebra", "yak"]), ("three", ["yak"])):
+        in_force(live.apply(rules(version, *terms)))
+    compared = live.control("diff", live.folder / "live.yaml").out
+    assert "nothing changes" in compared
+    history = live.control("show", "rules", "--history").out.splitlines()[-3:]
+    first = history[0].split()[0]
+    said = live.control("rollback", "rules")
+    in_force(said)
+    assert "+    terms: [zebra, yak]" in said.out
+    assert live.actions("zebra") == {"remove"}
+    in_force(live.control("rollback", "rules", "--to", first))
+    assert live.actions("yak") == {"allow"}
+    in_force(live.control("rollback", "rules", "--to", "file"))
+    assert live.actions("zebra") == {"allow"}
+    assert "nothing is published under rules" in str(live.control("rollback", "rules").status)
+
+
+def test_still_in_force_after_a_resume_and_after_a_fresh_start(live: Live) -> None:
+    in_force(live.apply(rules("one", "zebra")))
+    in_force(live.control("kill", "action", "remove"))
+    in_force(live.apply("communities:\n  zoo:\n    categories:\n      threat: {enabled: false}\n"))
+    before = live.decide("zebra")[0]
+    live.answers.settle(2.5)  # at least one checkpoint
+
+    live.restart("--resume")
+    resumed = live.decide("zebra")
+    assert {d.action for d in resumed} == {"review"}
+    assert {(d.rules_hash, d.policy_hash) for d in resumed} == {
+        (before.rules_hash, before.policy_hash)
+    }
+    assert live.actions("zebra", community_id="zoo") == {"allow"}
+    for key in ("rules", "switches", "communities"):
+        back = live.answers_about(key, SUBTASKS, lambda ack: ack.restored and ack.ok)
+        assert len(back) == SUBTASKS
+    # And what comes then is laid over it.
+    in_force(live.apply(rules("two", "yak")))
+    assert live.actions("yak") == {"review"}
+    assert live.actions("zebra") == {"allow"}
+
+    stopped = now()
+    live.restart()  # without state: the compacted topic is read again
+    for key in ("rules", "switches", "communities"):
+        live.answers_about(key, SUBTASKS, lambda ack: ack.timestamp > stopped)
+    newest = digest("two", "yak")
+    live.answers_about(
+        "rules", SUBTASKS, lambda ack: ack.timestamp > stopped and ack.digest == newest
+    )
+    assert live.actions("yak") == {"review"}
+    assert live.actions("zebra") == {"allow"}
+    assert live.actions("yak", community_id="zoo") == {"allow"}
