@@ -12,7 +12,7 @@ from pyflink.table import DataTypes, Schema, StreamTableEnvironment
 
 from operators.compose import compose_cascade
 from operators.kafka_tables import sink_ddl, source_ddl
-from operators.keyed_stream import keyed_in_jvm
+from operators.keyed_stream import keyed_in_jvm, stream_of
 from operators.moderate import Moderate, control_state
 from schemas.settings import Settings
 
@@ -60,9 +60,10 @@ def build(t_env: StreamTableEnvironment, settings: Settings, *, bounded: bool = 
         t_env,
         t_env.sql_query(_KEYED),
         Types.ROW([_bytes(), Types.STRING(), Types.INT(), Types.LONG(), Types.LONG()]),
+        "uploads-by-user",
     )
-    control = t_env.to_append_stream(
-        t_env.sql_query("SELECT k, v FROM control"), Types.ROW([_bytes(), _bytes()])
+    control = stream_of(
+        t_env, t_env.sql_query("SELECT k, v FROM control"), [_bytes(), _bytes()], "control-messages"
     ).broadcast(control_state())
     decided = (
         uploads.connect(control)
