@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import csv
 import datetime as dt
 import itertools
 import json
@@ -13,9 +14,11 @@ import pytest
 
 from schemas.categories import TEXT_CATEGORIES
 from schemas.errors import InvalidUploadError
+from schemas.settings import CONF
 from schemas.upload import Upload, decode_upload
 from scripts.cli.samples import UPLOADS, build, load_sentences, render
 from scripts.cli.upload_lines import UploadLine, UploadLineError, parse_line, read_lines
+from udfs.banks import hash_text
 
 NOW = dt.datetime(2024, 5, 5, 12, 0, tzinfo=dt.UTC)
 
@@ -198,3 +201,9 @@ def test_raw_lines_are_base64(raw: list[bytes]) -> None:
     assert len(payloads) >= 10
     for payload in payloads:
         base64.b64decode(payload, validate=True)
+
+
+def test_known_bad_texts_are_in_the_default_bank() -> None:
+    with (CONF / "banks/sample_copies.csv").open(encoding="utf-8") as file:
+        bank = {row["id"]: row["hash"] for row in csv.DictReader(file)}
+    assert bank == {name: hash_text(text) for name, text in load_sentences()["known_bad"].items()}

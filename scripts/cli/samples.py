@@ -156,7 +156,7 @@ def _chatty(build: _Builder) -> list[Upload]:
 
 def _known(build: _Builder) -> Iterator[Upload]:
     """Copies of what the default banks know, as they are and slightly dressed up."""
-    for text in build.sentences["known_bad"]:
+    for text in build.sentences["known_bad"].values():
         yield build.upload("known_bad", text)
         yield build.upload("known_bad", f"  {text.upper()} ")
 
