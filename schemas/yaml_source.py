@@ -141,7 +141,8 @@ class YamlSource:
             return self.error(f"unknown field {place[-1]}", place)
         # YAML has lists and mappings where Python says tuple and dictionary.
         message = first["msg"].removeprefix("Value error, ")
-        message = message.replace("tuple", "list").replace("dictionary", "mapping")
+        message = message.replace("Tuple", "List").replace("tuple", "list")
+        message = message.replace("Dictionary", "Mapping").replace("dictionary", "mapping")
         return self.error(message, place)
 
     def _refuse_depth(self, text: str) -> None:

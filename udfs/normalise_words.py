@@ -4,8 +4,6 @@ Like the steps of `udfs.normalise_unicode`, each goes from a text (lower case by
 list of edits.
 """
 
-# ruff: noqa: RUF001 - look-alikes are this module's subject
-
 from __future__ import annotations
 
 import re
@@ -123,7 +121,7 @@ _SPELLED: Final = re.compile(
     r"|(?<![^\W_])[\u0400-\u04ff]([ ._\-]{1,3})[\u0400-\u04ff]"
     r"(?:\2[\u0400-\u04ff]){2,}(?![^\W_])"
 )
-_ONE_LETTER_WORDS: Final = frozenset("aeiouwyzаивкосуяжб")
+_ONE_LETTER_WORDS: Final = frozenset("aeiouwyz")
 
 
 class SpelledWords:
@@ -131,7 +129,8 @@ class SpelledWords:
 
     Three letters or more, one of them no one-letter word of some language; four or more with
     separators that also stand for "or" and "times". Cyrillic needs four: its prepositions
-    are letters. In `i h a t e` the first letter is the pronoun, in `i d i o t` it is not.
+    are letters, but four of them never follow each other. In `i h a t e` the first letter is
+    the pronoun, in `i d i o t` it is not.
 
     Args:
         keep: tokens that are no leet.

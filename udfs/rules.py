@@ -8,9 +8,9 @@ the rule has matched.
 from __future__ import annotations
 
 import bisect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from schemas.policy_parts import Part
 from schemas.rules import UNDECLARED, KeywordRule, RegexRule, RulesDocument
@@ -19,7 +19,14 @@ from schemas.yaml_source import YamlSource
 from udfs.contracts import Item, RuleMatch
 from udfs.normalise import Normalised
 from udfs.rules_keywords import Entry, KeywordIndex, Span, term_text
-from udfs.rules_patterns import MAX_SPANS, PatternFaultError, PatternIndex, compile_pattern
+from udfs.rules_patterns import (
+    MAX_INSTRUCTIONS,
+    MAX_SPANS,
+    TOO_LARGE,
+    PatternFaultError,
+    PatternIndex,
+    compile_pattern,
+)
 
 DAY_MS: Final = 86_400_000.0
 
@@ -35,15 +42,20 @@ class RuleSet:
         document: what was compiled.
     """
 
-    def __init__(self, document: RulesDocument, entries: Sequence[tuple[int, bool, Entry]]) -> None:
+    def __init__(
+        self,
+        document: RulesDocument,
+        entries: Sequence[tuple[int, bool, Entry]],
+        patterns: Mapping[str, Sequence[tuple[int, Any]]],
+    ) -> None:
         self.document = document
         self.version = document.version
         self.hash = document.digest()
         self._rules = document.rules
         self._keywords = KeywordIndex([entry for _, _, entry in entries])
         self._owners = [(rule, veto) for rule, veto, _ in entries]
-        self._patterns = PatternIndex(_patterns(document, "normalised"))
-        self._original_patterns = PatternIndex(_patterns(document, "original"))
+        self._patterns = PatternIndex(patterns["normalised"])
+        self._original_patterns = PatternIndex(patterns["original"])
         self._gates = [_Gate(rule, document.new_account_days) for rule in document.rules]
 
     @classmethod
@@ -84,12 +96,18 @@ class RuleSet:
     @classmethod
     def _compile(cls, document: RulesDocument, source: YamlSource) -> RuleSet:
         entries: list[tuple[int, bool, Entry]] = []
+        instructions = 0
+        patterns: dict[str, list[tuple[int, Any]]] = {"normalised": [], "original": []}
         for index, rule in enumerate(document.rules):
             lists: list[tuple[str, tuple[str, ...], bool]] = [("allow", rule.allow, True)]
             if isinstance(rule, KeywordRule):
                 lists.append(("terms", rule.terms, rule.whole_word))
             else:
-                _check_patterns(rule, source, index)
+                compiled = _compiled(rule, source, index)
+                patterns[rule.view] += [(index, pattern) for pattern in compiled]
+                instructions += sum(pattern.programsize for pattern in compiled)
+                if instructions > MAX_INSTRUCTIONS:
+                    raise source.error(TOO_LARGE, ("rules", index, "patterns"))
             for field, terms, whole_word in lists:
                 for place, term in enumerate(terms):
                     text = term_text(term)
@@ -100,7 +118,7 @@ class RuleSet:
                         )
                     entries.append((index, field == "allow", Entry(text, whole_word)))
         try:
-            return cls(document, entries)
+            return cls(document, entries, patterns)
         except PatternFaultError as fault:
             raise source.error(str(fault), ("rules",)) from None
 
@@ -192,23 +210,16 @@ def _touches(span: Span, ranges: Sequence[Span]) -> bool:
     return index >= 0 and span[0] < ranges[index][1]
 
 
-def _patterns(document: RulesDocument, view: str) -> list[tuple[int, str]]:
-    return [
-        (index, pattern)
-        for index, rule in enumerate(document.rules)
-        if isinstance(rule, RegexRule) and rule.view == view
-        for pattern in rule.patterns
-    ]
-
-
-def _check_patterns(rule: RegexRule, source: YamlSource, index: int) -> None:
+def _compiled(rule: RegexRule, source: YamlSource, index: int) -> list[Any]:
+    compiled = []
     for place, pattern in enumerate(rule.patterns):
         try:
-            compile_pattern(pattern)
+            compiled.append(compile_pattern(pattern))
         except PatternFaultError as fault:
             raise source.error(
                 f"rule {rule.id}: {fault}", ("rules", index, "patterns", place)
             ) from None
+    return compiled
 
 
 class _Gate:

@@ -40,7 +40,7 @@ _RARELY_DOUBLE: Final = frozenset("aiuhjkqvwxy")
 _DRAWN_OUT: Final = _RARELY_DOUBLE | {"e", "o"}
 _MAX_DOUBLED: Final = 4
 _RUN: Final = re.compile(r"(.)\1*", re.DOTALL)
-_LATIN: Final = re.compile(r"[a-z' \-]+")
+_LATIN: Final = re.compile(r"[a-z',. \-]+")
 
 
 class Entry(NamedTuple):

@@ -15,6 +15,15 @@ MAX_SPANS: Final = 16
 """Most places that one pattern reports: each costs another walk over the text."""
 MAX_MEMORY: Final = 64 << 20
 """Bytes that the compiled patterns together may take."""
+MAX_INSTRUCTIONS: Final = 300_000
+"""Size of all compiled patterns. Hundreds of ordinary rules take a tenth of it; counted
+repetitions of counted repetitions would keep a running job compiling for long."""
+
+_PROBES: Final = ("", "a", " a ", "a1 b")
+_CANARY: Final = "sluice\x01canary"
+TOO_LARGE: Final = (
+    "the patterns together are too large for RE2: shorten counted repetitions like {1,900}"
+)
 
 Hit = tuple[int, int, int]
 """Index of the rule, and a half-open range of the searched text."""
@@ -59,7 +68,7 @@ def compile_pattern(pattern: str) -> Any:
             f"RE2 does not take this pattern: {reason} at position {position}{_advice(reason)}",
             position,
         ) from None
-    if compiled.search("") is not None:
+    if any((m := compiled.search(probe)) and m.start() == m.end() for probe in _PROBES):
         raise PatternFaultError("matches the empty text, so it would match everything", 1)
     return compiled
 
@@ -70,16 +79,17 @@ def _reason(error: Exception) -> str:
 
 
 def _position(pattern: str, reason: str) -> int:
-    """Where the refused construct begins: it ends with the first prefix refused likewise."""
+    """Where the refused construct begins: it ends the first prefix that is refused likewise."""
+    if reason.startswith("missing"):
+        return len(pattern)
     fragment = reason.partition(": ")[2]
-    if fragment and fragment != pattern:
-        for end in range(1, len(pattern) + 1):
-            try:
-                re2.compile(pattern[:end], _options())
-            except re2.error as error:
-                if _reason(error) == reason:
-                    return max(1, end - len(fragment) + 1)
-    return max(1, pattern.find(fragment) + 1) if fragment != pattern else len(pattern)
+    for end in range(1, len(pattern) + 1):
+        try:
+            re2.compile(pattern[:end], _options())
+        except re2.error as error:
+            if _reason(error) == reason:
+                return pattern.rfind(fragment, 0, end) + 1 or 1
+    return 1
 
 
 def _advice(reason: str) -> str:
@@ -94,17 +104,17 @@ class PatternIndex:
     """All patterns of one view of the text.
 
     Args:
-        patterns: index of the rule and its pattern, in any number.
+        patterns: index of the rule and its pattern, as `compile_pattern` made it; in any number.
+
+    Raises:
+        PatternFaultError: for patterns that together are too large for RE2.
     """
 
-    def __init__(self, patterns: Iterable[tuple[int, str]]) -> None:
-        self._patterns = [(rule, compile_pattern(pattern)) for rule, pattern in patterns]
+    def __init__(self, patterns: Iterable[tuple[int, Any]]) -> None:
+        self._patterns = list(patterns)
         self._set = re2.Set.SearchSet(_options())
-        for _, compiled in self._patterns:
-            self._set.Add(compiled.pattern)
         if self._patterns:
-            self._set.Compile()
-            self._check_memory()
+            self._compile()
 
     def __bool__(self) -> bool:
         return bool(self._patterns)
@@ -116,16 +126,20 @@ class PatternIndex:
 
     def _places(self, text: str, found: Sequence[int]) -> Iterator[Hit]:
         for index in found:
-            rule, compiled = self._patterns[index]
-            for match in itertools.islice(compiled.finditer(text), MAX_SPANS):
-                yield rule, match.start(), match.end()
+            if index < len(self._patterns):  # the one beyond is the canary
+                rule, compiled = self._patterns[index]
+                for match in itertools.islice(compiled.finditer(text), MAX_SPANS):
+                    if match.start() < match.end():
+                        yield rule, match.start(), match.end()
 
-    def _check_memory(self) -> None:
-        """A set that is too large matches nothing, silently: make sure that this one works."""
-        probe = re2.Set.SearchSet(_options())
-        for _, compiled in self._patterns:
-            probe.Add(compiled.pattern)
-        probe.Add("sluice probe")
-        probe.Compile()
-        if not probe.Match(b"x sluice probe x"):
-            raise PatternFaultError("the patterns together are too large for RE2", 1)
+    def _compile(self) -> None:
+        try:
+            for _, compiled in self._patterns:
+                self._set.Add(compiled.pattern)
+            self._set.Add(_CANARY)
+            self._set.Compile()
+        except re2.error:
+            raise PatternFaultError(TOO_LARGE, 1) from None
+        # A set that runs out of memory while matching matches nothing, silently.
+        if not self._set.Match(f"- {_CANARY} -".encode()):
+            raise PatternFaultError(TOO_LARGE, 1)
