@@ -362,4 +362,6 @@ def test_demo_with_the_real_job(demo_env: dict[str, str]) -> None:
     assert "internal" not in summary["dead_letter_kinds"]
     assert summary["by_kind"]["media"].keys() == {"review"}
     assert summary["by_kind"]["flood"].keys() - {"allow"}
+    assert summary["by_kind"]["known_bad"].keys() == {"remove"}
+    assert summary["stages"]["bank"] >= 12
     assert summary["by_kind"]["clean"]["allow"] >= 0.9 * sum(summary["by_kind"]["clean"].values())

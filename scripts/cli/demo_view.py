@@ -71,7 +71,7 @@ class View:
             if force or now - self._drawn >= _REFRESH_S:
                 self._drawn = now
                 self._live.update(self._page(), refresh=True)
-        elif now - self._drawn >= _PLAIN_EVERY_S:
+        elif self._ledger.uploads and now - self._drawn >= _PLAIN_EVERY_S:
             self._drawn = now
             ledger = self._ledger
             self._console.print(
