@@ -9,7 +9,7 @@ from schemas.settings import ROOT
 def test_every_metric_is_documented_with_its_unit_and_labels() -> None:
     text = (ROOT / "docs" / "METRICS.md").read_text("utf-8")
     for metric in CATALOGUE:
-        labels = ", ".join(metric.labels) or "–"
+        labels = ", ".join(metric.labels) or "-"
         row = f"| `{metric.name}` | {metric.kind} | {metric.unit} | {labels} | {metric.help} |"
         assert row in text
 
