@@ -15,9 +15,9 @@ MAX_SPANS: Final = 16
 """Most places that one pattern reports: each costs another walk over the text."""
 MAX_MEMORY: Final = 64 << 20
 """Bytes that the compiled patterns together may take."""
-MAX_INSTRUCTIONS: Final = 300_000
-"""Size of all compiled patterns. Hundreds of ordinary rules take a tenth of it; counted
-repetitions of counted repetitions would keep a running job compiling for long."""
+MAX_INSTRUCTIONS: Final = 600_000
+"""Size of all compiled patterns. The sixty default ones take 25,000; counted repetitions of
+counted repetitions would keep a running job compiling for long."""
 
 _PROBES: Final = ("", "a", " a ", "a1 b")
 _CANARY: Final = "sluice\x01canary"
