@@ -1,0 +1,337 @@
+"""The fast text tier: a linear model over hashed words and pieces of words.
+
+A text is cut into overlapping windows of two sizes, each window scored by itself, and the
+highest score of each category counts. Nothing is ever cut off, and abuse that is buried in a
+long harmless text is found by a close window that it fills. A close window sees less, so it
+has to be more convincing than a wide one by a margin.
+
+The score of a window is the sum of its features' weights over the square root of their
+number, per category. Weights are whole numbers and sums of whole numbers do not depend on
+their order, so a text's result is the same to the last bit in every batch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, Self
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from schemas.errors import ConfigError
+from udfs.calibration import Calibrator, FloatArray, Isotonic, Platt, sigmoid
+from udfs.text_features import BUCKETS, MAX_CHARS, MAX_TEXTS, SCHEME, features, occurrences
+
+MANIFEST: Final = "manifest.json"
+WEIGHTS: Final = "weights.npy"
+
+WINDOW: Final = 512
+"""Characters in a wide window. Neighbouring windows share half of it."""
+CLOSE_WINDOW: Final = 128
+"""Characters in a close window. Texts that fit into one are scored as they are."""
+
+# Six weights of a bucket lie in two 64-bit words, three lanes of 21 bits each, moved up by
+# 128 to be non-negative. A window has fewer than 2**11 features: no lane can overflow.
+_LANES: Final = 3
+_LANE_BITS: Final = 21
+_OFFSET: Final = 128
+_LANE_MASK: Final = (1 << _LANE_BITS) - 1
+_SHIFTS: Final = np.arange(_LANES, dtype=np.int64) * _LANE_BITS
+_WORD: Final = re.compile(r"[^\x00-\x20]+")
+
+
+class FileEntry(msgspec.Struct, frozen=True):
+    """A file of the model and what it must contain."""
+
+    sha256: str
+    bytes: int
+
+
+class FastTextManifest(msgspec.Struct, frozen=True, kw_only=True):
+    """`manifest.json` beside the weights: what is needed to score, and how it came about."""
+
+    format: int
+    name: str
+    version: str
+    """First 12 hex digits of the SHA-256 over what decides the scores."""
+    scheme: str
+    """`udfs.text_features.SCHEME` that the weights were trained under."""
+    window: int
+    close_window: int
+    categories: tuple[str, ...]
+    scales: tuple[float, ...]
+    """What one unit of a stored weight is worth, a category."""
+    biases: tuple[float, ...]
+    margins: tuple[float, ...]
+    """What is taken off the score of a close window of a longer text, a category; 0 or more."""
+    calibrators: tuple[Calibrator, ...]
+    priors: tuple[float, ...]
+    """Share of positives in traffic that the probabilities are calibrated for, a category."""
+    files: dict[str, FileEntry]
+    training: dict[str, Any] = {}
+    """Data sets with licences and row counts, seed, versions."""
+    metrics: dict[str, Any] = {}
+
+    def content_hash(self) -> str:
+        """What `version` must be."""
+        decides = (
+            self.scheme,
+            self.window,
+            self.close_window,
+            self.categories,
+            self.scales,
+            self.biases,
+            self.margins,
+            self.calibrators,
+            {name: entry.sha256 for name, entry in sorted(self.files.items())},
+        )
+        return hashlib.sha256(msgspec.json.encode(decides)).hexdigest()[:12]
+
+
+class FastTextScorer:
+    """A `udfs.contracts.Scorer`. Make one by `load`.
+
+    Args:
+        manifest: of the model.
+        weights: int8, shape (BUCKETS, categories).
+    """
+
+    def __init__(self, manifest: FastTextManifest, weights: npt.NDArray[np.int8]) -> None:
+        self.manifest = manifest
+        self.weights = weights
+        self._packed = _pack(weights)
+        self._scales = np.array(manifest.scales)
+        self._biases = np.array(manifest.biases)
+        self._margins = np.array(manifest.margins)
+        # Platt columns are one vectorised expression; the others are put over it.
+        flat = Platt(1.0, 0.0)
+        platts = [c if isinstance(c, Platt) else flat for c in manifest.calibrators]
+        self._slopes = np.array([p.slope for p in platts])
+        self._offsets = np.array([p.offset for p in platts])
+        self._isotonic = [
+            (i, c) for i, c in enumerate(manifest.calibrators) if isinstance(c, Isotonic)
+        ]
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read a model and check that its files are what the manifest says.
+
+        Raises:
+            ConfigError: a file is missing, changed or of another format.
+        """
+        path = folder / MANIFEST
+        try:
+            manifest = msgspec.json.decode(path.read_bytes(), type=FastTextManifest)
+        except OSError as error:
+            raise ConfigError(f"cannot be read: {error.strerror}", file=str(path)) from None
+        except msgspec.DecodeError as error:
+            raise ConfigError(f"is no model manifest: {error}", file=str(path)) from None
+        _check_manifest(manifest, path)
+        for name, entry in manifest.files.items():
+            _check_file(folder, name, entry)
+        return cls(manifest, _read_weights(folder / WEIGHTS, len(manifest.categories)))
+
+    @property
+    def name(self) -> str:
+        return self.manifest.name
+
+    @property
+    def version(self) -> str:
+        return self.manifest.version
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        return self.manifest.categories
+
+    def score(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Calibrated probabilities, shape (len(texts), len(categories)), in [0, 1].
+
+        A text without any feature (empty, or spaces alone) scores as the bias says.
+        """
+        probabilities = self._calibrate(self.raw(texts))
+        return probabilities.astype(np.float32)
+
+    def raw(self, texts: Sequence[str]) -> FloatArray:
+        """Uncalibrated scores, each the maximum over the text's windows."""
+        if not texts:
+            return np.empty((0, len(self.categories)))
+        if max(map(len, texts)) <= self.manifest.close_window:
+            return self._pieces(texts)
+        pieces: list[str] = []
+        firsts, is_close = [], []
+        for text in texts:
+            firsts.append(len(pieces))
+            for start, end, close in self._windows(len(text)):
+                pieces.append(text[start:end])
+                is_close.append(close)
+        scores = self._pieces(pieces)
+        scores[is_close] -= self._margins
+        return np.maximum.reduceat(scores, firsts, axis=0)
+
+    def explain(self, text: str, category: str, limit: int = 5) -> list[tuple[int, int, float]]:
+        """Words of the text's strongest window that raised `category` most, strongest first.
+
+        The weight of a word is what it adds to the raw score: the weights of the features
+        within it, and half of each pair of words that it belongs to. Only words that raise
+        the score are named. A word is whatever stands between spaces.
+
+        Args:
+            text: normalised.
+            category: one of `categories`.
+            limit: most ranges returned.
+
+        Raises:
+            ValueError: the category is not one of the model's.
+        """
+        column = self.categories.index(category)
+        windows = self._windows(len(text))
+        scores = self._pieces([text[start:end] for start, end, _ in windows])[:, column]
+        scores -= [self._margins[column] if close else 0.0 for *_, close in windows]
+        begin, end, _ = windows[int(scores.argmax())]
+        piece = text[begin:end]
+        found = occurrences(piece)
+        if not len(found.buckets):
+            return []
+        # As in scoring, each feature counts once: at its first place.
+        _, first = np.unique(found.buckets, return_index=True)
+        unit = float(self._scales[column] / np.sqrt(len(first)))
+        words = [match.span() for match in _WORD.finditer(piece)]
+        word_of = np.zeros(len(piece), np.int64)
+        for i, (first_char, last_char) in enumerate(words):
+            word_of[first_char:last_char] = i
+        totals: dict[int, float] = defaultdict(float)
+        for i in first.tolist():
+            half = float(self.weights[found.buckets[i], column]) * unit / 2
+            totals[int(word_of[found.starts[i]])] += half
+            totals[int(word_of[found.ends[i] - 1])] += half
+        ranked = sorted((-weight, i) for i, weight in totals.items() if weight > 0)
+        return [(words[i][0] + begin, words[i][1] + begin, -weight) for weight, i in ranked[:limit]]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"manifest": self.manifest, "weights": self.weights}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["manifest"], state["weights"])  # type: ignore[misc]  # rebuilds what is derived
+
+    def _calibrate(self, raw: FloatArray) -> FloatArray:
+        probabilities = sigmoid(raw * self._slopes + self._offsets)
+        for i, calibrate in self._isotonic:
+            probabilities[:, i] = calibrate(np.ascontiguousarray(raw[:, i]))
+        return probabilities
+
+    def _windows(self, length: int) -> list[tuple[int, int, bool]]:
+        """Start, end and closeness of every window of a text; the first is never close."""
+        wide, close = self.manifest.window, self.manifest.close_window
+        out = [(start, start + wide, False) for start in window_starts(length, wide)]
+        if length > close:
+            out += [(start, start + close, True) for start in window_starts(length, close)]
+        return out
+
+    def _pieces(self, pieces: Sequence[str]) -> FloatArray:
+        """Raw scores of texts no longer than a wide window, shape (len(pieces), categories)."""
+        parts = [self._slice(part) for part in _slices(pieces)]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _slice(self, pieces: Sequence[str]) -> FloatArray:
+        found = features(pieces)
+        counts = np.diff(found.bounds)
+        sums = np.empty((len(pieces), len(self._packed), _LANES), np.int64)
+        running = np.empty(len(found.buckets) + 1, np.int64)
+        running[0] = 0
+        for i, packed in enumerate(self._packed):
+            # Differences of the running sum are exact even where it wraps around.
+            packed.take(found.buckets, out=running[1:], mode="clip")
+            np.add.accumulate(running, out=running)
+            sums[:, i] = np.diff(running[found.bounds])[:, None] >> _SHIFTS
+        sums &= _LANE_MASK
+        flat = sums.reshape(len(pieces), -1)[:, : len(self.categories)]
+        flat = flat - (counts * _OFFSET)[:, None]
+        length = np.sqrt(np.maximum(counts, 1))[:, None]
+        return np.asarray(flat * self._scales / length + self._biases)
+
+
+def window_starts(length: int, window: int) -> list[int]:
+    """Where the windows of a text of `length` begin; the last one ends where the text ends."""
+    if length <= window:
+        return [0]
+    last = length - window
+    return [*range(0, last, window // 2), last]
+
+
+def _slices(pieces: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Parts that `features` can take at once."""
+    start = size = 0
+    for i, piece in enumerate(pieces):
+        size += len(piece) + 2
+        if size > MAX_CHARS or i - start >= MAX_TEXTS:
+            yield pieces[start:i]
+            start, size = i, len(piece) + 2
+    yield pieces[start:] if start else pieces
+
+
+def _pack(weights: npt.NDArray[np.int8]) -> list[npt.NDArray[np.int64]]:
+    """Columns three by three as lanes of 64-bit words, moved up to be non-negative."""
+    out = []
+    for first in range(0, weights.shape[1], _LANES):
+        columns = weights[:, first : first + _LANES].astype(np.int64) + _OFFSET
+        packed = np.zeros(len(weights), np.int64)
+        for lane in range(columns.shape[1]):
+            packed |= columns[:, lane] << int(_SHIFTS[lane])
+        out.append(packed)
+    return out
+
+
+def _check_manifest(manifest: FastTextManifest, path: Path) -> None:
+    columns = len(manifest.categories)
+    lists = (
+        manifest.scales,
+        manifest.biases,
+        manifest.margins,
+        manifest.calibrators,
+        manifest.priors,
+    )
+    problem = ""
+    if manifest.format != 1:
+        problem = f"format {manifest.format} is not known; this version reads format 1"
+    elif manifest.scheme != SCHEME:
+        problem = f"was trained under feature scheme {manifest.scheme}, this version has {SCHEME}"
+    elif not 2 <= manifest.close_window <= manifest.window <= WINDOW:
+        problem = f"windows must have 2 to {WINDOW} characters, the close one not more"
+    elif any(len(entries) != columns for entries in lists):
+        problem = "scales, biases, margins, calibrators and priors need one entry a category"
+    elif WEIGHTS not in manifest.files:
+        problem = f"names no {WEIGHTS}"
+    elif manifest.version != manifest.content_hash():
+        problem = "version does not fit the content: the manifest was edited; train again"
+    if problem:
+        raise ConfigError(problem, file=str(path))
+
+
+def _check_file(folder: Path, name: str, entry: FileEntry) -> None:
+    path = folder / name
+    if Path(name).name != name:
+        raise ConfigError("files of a model lie beside its manifest", file=str(path))
+    try:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ConfigError(f"cannot be read: {error.strerror}", file=str(path)) from None
+    if digest != entry.sha256:
+        raise ConfigError(
+            f"sha256 is {digest}, not {entry.sha256} as in the manifest; restore it or train again",
+            file=str(path),
+        )
+
+
+def _read_weights(path: Path, columns: int) -> npt.NDArray[np.int8]:
+    try:
+        weights = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"is no array file: {error}", file=str(path)) from None
+    if weights.shape != (BUCKETS, columns) or weights.dtype != np.int8:
+        raise ConfigError(f"must be int8 of shape ({BUCKETS}, {columns})", file=str(path))
+    return np.asarray(weights, np.int8)
