@@ -110,6 +110,8 @@ def _options(settings: Settings, *, local: bool) -> dict[str, str]:
             options |= {
                 "metrics.reporter.prom.factory.class": _PROMETHEUS,
                 "metrics.reporter.prom.port": flink.metrics_port,
+                # Or le="+Inf" would come out as "_Inf", and no quantile could be had.
+                "metrics.reporter.prom.filterLabelValueCharacters": "false",
             }
     else:
         if not flink.checkpoint_dir:

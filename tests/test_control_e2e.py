@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import sys
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +14,7 @@ import msgspec
 import pytest
 from kafka import KafkaProducer
 
+from jobs.local import free_port
 from schemas.control import ControlAck, ControlMessage
 from schemas.decision import Decision
 from schemas.settings import ROOT, Settings
@@ -21,6 +23,7 @@ from scripts.cli.control import main
 from scripts.cli.control_topic import ControlTopic, now
 from scripts.cli.kafka_topics import client_options, delete_topics, ensure_topics
 from scripts.cli.local_stack import Stack
+from scripts.cli.processes import wait_until
 from tests.conftest import settings_on
 from tests.fakes import payload
 from tests.model_kit import write_model
@@ -66,13 +69,18 @@ class Live:
         self._model = write_model(folder / "model")
         self._numbers = itertools.count()
         self._said = capsys_of
+        self.metrics_port = free_port()
         self.job = self._start()
 
     def environment(self) -> Mapping[str, str]:
         return {"SLUICE_CASCADE__FAST_TEXT": str(self._model)}
 
     def _start(self, *arguments: str) -> RunningJob:
-        env = {**self.environment(), "SLUICE_FLINK__PARALLELISM": str(SUBTASKS)}
+        env = {
+            **self.environment(),
+            "SLUICE_FLINK__PARALLELISM": str(SUBTASKS),
+            "SLUICE_FLINK__METRICS_PORT": str(self.metrics_port),
+        }
         job = RunningJob(self.settings, self.folder / "checkpoints", *arguments, **env)
         job.wait_ready(150)  # on a busy machine; usually ten
         return job
@@ -319,6 +327,33 @@ def test_versions_are_kept_compared_and_rolled_back(live: Live) -> None:
     in_force(live.control("rollback", "rules", "--to", "file"))
     assert live.actions("zebra") == {"allow"}
     assert "nothing is published under rules" in str(live.control("rollback", "rules").status)
+
+
+def test_prometheus_reads_whole_histograms(live: Live) -> None:
+    """Here for the sake of the running job."""
+    live.decide("hello")
+    prefix = "flink_taskmanager_job_task_operator_sluice_"
+    scraped = ""
+
+    def figure(name: str, label: str = "") -> float:
+        pattern = rf"^{prefix}{name}\{{(?=[^}}]*{re.escape(label)})[^}}]*\}} (\S+)"
+        return sum(map(float, re.findall(pattern, scraped, re.MULTILINE)))
+
+    def handed_on() -> bool:
+        nonlocal scraped
+        address = f"http://127.0.0.1:{live.metrics_port}/metrics"
+        with urllib.request.urlopen(address, timeout=5) as reply:
+            scraped = reply.read().decode()
+        # Nothing is uploaded meanwhile, so the figures agree once all are handed on.
+        return (
+            USERS
+            <= figure("latency_ms_count")
+            == figure("le_latency_ms_bucket", 'le="+Inf"')
+            == figure("action_stage_decisions")
+            == figure("content_type_uploads", 'content_type="text"')
+        )
+
+    assert wait_until(handed_on, timeout_s=20, every_s=0.5), scraped
 
 
 def test_still_in_force_after_a_resume_and_after_a_fresh_start(live: Live) -> None:
