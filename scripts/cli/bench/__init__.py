@@ -1,0 +1,1 @@
+"""The benchmark: load, measurement, and one module for each case."""
