@@ -41,8 +41,8 @@ _SMALL_CAPITALS: Final = dict(
     zip("ᴀʙᴄᴅᴇꜰɢʜɪᴊᴋʟᴍɴᴏᴘʀꜱᴛᴜᴠᴡʏᴢ", "abcdefghijklmnoprstuvwyz", strict=True)
 )
 _LOOSE: Final[dict[str, str]] = {
-    "ɑ": "a", "ɡ": "g", "ɩ": "i", "ɐ": "a", "ǝ": "e", "ɹ": "r", "ʇ": "t",
-    "ʌ": "v", "ɯ": "m", "ɾ": "r", "ʜ": "h", "ɴ": "n", "ʀ": "r", "ꭰ": "d",
+    "ɑ": "a", "ɡ": "g", "ɩ": "i", "ǝ": "e",
+    "ɾ": "r", "ʜ": "h", "ɴ": "n", "ʀ": "r", "ꭰ": "d",
     "∂": "a", "ƨ": "s",
 }  # fmt: skip
 

@@ -173,7 +173,10 @@ class Normaliser:
             normalised text.
         """
         offsets = OffsetMap(len(text))
-        self._settle(Work(text, offsets))
+        if text.isascii() and self._quick(text) is not None:
+            offsets.edit(words.spaces(text.lower()))  # all that the fast path changes
+        else:
+            self._settle(Work(text, offsets))
         return offsets.starts, offsets.ends
 
     def _quick(self, text: str) -> str | None:

@@ -9,7 +9,7 @@ from typing import Final
 from udfs.confusables import FOLDS
 from udfs.normalise_unicode import Edit, character_class
 
-URL: Final = r"(?:https?://|www\.)\S+"
+URL: Final = r"(?:https?://|www\d?\.)\S+"
 """Pattern of an address: none of its letters mean anything."""
 _LATIN_LETTER: Final = re.compile("[a-z]")
 
@@ -35,7 +35,7 @@ _TOKEN_OR_ADDRESS: Final = re.compile(
 # Begins with the rarer of the two, which makes the search fast.
 _MIXTURE: Final = re.compile(rf"[0-9{_SYMBOLS}!|](?:(?=[a-z])|(?<=[a-z].))", re.DOTALL)
 _READABLE: Final = re.compile(rf"[a-z0134570{_SYMBOLS}!|]+")
-_INSIDE: Final = re.compile(r"[a-z][^a-z]{1,2}[a-z]|^\$[a-z]|\$\$$")
+_INSIDE: Final = re.compile(r"[a-z][^a-z]{1,2}[a-z]|\$\$$")
 _NUMBER: Final = re.compile(r"(\d)(?!\1)\d|\d{3}")
 _VOWEL_BY_VOWEL: Final = re.compile(r"[aeiou][0134@€!]|0[aeio]|[14@!][aeiou]|[3€][eiou]")
 _BETWEEN_WORDS: Final = re.compile(r"[aeiouy][a-z]*[!|][a-z]*[aeiouy]")
@@ -45,7 +45,7 @@ _PRONOUNCEABLE: Final = re.compile(
     r"|st|qu|scr|shr|sch|spl|spr|squ|str|thr)?[aeiouy]"
 )
 _MODEL_NUMBER: Final = re.compile(r"[a-z]\d+|[a-z]+\d{2,}|\d{2,}[a-z]+|\d[a-z]{1,2}")
-_L_FOR_ONE: Final = re.compile(r"(?<=[cfgps])1(?=[aeiou04])")
+_L_FOR_ONE: Final = re.compile(r"(?<![aeiou][cfgps])(?<=[cfgps])1(?=[aeiou04])")
 
 
 def _decode(token: str) -> str:

@@ -50,10 +50,14 @@ _MARK: Final = _MARK_BMP + _marks([range(0x101FD, 0x1E94B), range(0xE0100, 0xE01
 _JOINING: Final = _MARK + r"\u1160-\u11ff\uff9e\uff9f\uffa0-\uffdc\u3164"
 _GENERIC: Final = r"\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"
 # What NFKC would spoil: Korean letters that stand alone (laughter), Thai and Lao vowels, long
-# Arabic ligatures, and signs that would run into the word before them.
-_KEEP: Final = "\u3131-\u3163\u3165-\u318e\u0e33\u0eb3\ufdfa\ufdfb\u2122\u2120"
+# Arabic ligatures, signs that would run into the word before them, and accents that stand
+# alone (some write an apostrophe so).
+_KEEP: Final = (
+    "\u3131-\u3163\u3165-\u318e\u0e33\u0eb3\ufdfa\ufdfb\u2122\u2120"
+    "\u00a8\u00af\u00b4\u00b8\u02d8-\u02dd"
+)
 _INVISIBLE: Final = (
-    r"\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u034f\u061c\u0640\u115f\u1160\u17b4\u17b5\u180b-\u180f"
+    r"\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x90\x95\x98-\x9f\u00ad\u034f\u061c\u0640\u115f\u1160\u17b4\u17b5\u180b-\u180f"
     r"\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
     r"\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff\ud800-\udfff"
 )
@@ -89,8 +93,14 @@ HARMLESS_LENGTH: Final = 512
 _HARMLESS: Final = frozenset("\u00ad\u0640")
 _KEYCAP: Final = "\u20e3"
 _ACCENTS: Final = {k: v for k, v in FOLDS.items() if k not in SQUARED}
-_SIGNS: Final = dict(zip("’‘‛ʼ“”„‟‐–—‒−", "''''\"\"\"\"-----", strict=True))
-_SIGN: Final = re.compile("[’‘‛ʼ“”„‟‐–—‒−]")
+# The first of each are what Windows-1252 becomes when it is read as Latin-1.
+_PLAIN_SIGNS: Final = {
+    "'": "\x91\x92’‘‛ʼ´′",
+    '"': "\x93\x94“”„‟",
+    "-": "\x96\x97‐–—‒−",
+}
+_SIGNS: Final = {sign: plain for plain, signs in _PLAIN_SIGNS.items() for sign in signs}
+_SIGN: Final = re.compile(f"[{''.join(_SIGNS)}]")
 _ODD: Final = character_class("".join((*LOOKALIKES, *SQUARED)))
 ODD: Final = re.compile(f"[{_ODD}]")
 """Letter forms that stand for Latin letters."""

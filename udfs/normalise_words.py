@@ -88,8 +88,7 @@ def _one_alphabet(word: str, text_is_latin: bool) -> str:
     latin = word.translate(TO_LATIN)
     latin_fits = bool(_ALL_LATIN.fullmatch(latin))
     if not _FOREIGN_LETTER.search(word):  # letter forms: small capitals, squares
-        whole = all(c in SQUARED for c in word)
-        return latin if latin_fits and (len(word) > 1 or not whole) else word
+        return latin if latin_fits and len(word) > 1 else word  # one alone is itself
     if not _LATIN_LETTER.search(word) and not ODD.search(word):
         return latin if text_is_latin and all(c in STRICT for c in word) else word
     letters = [c for c in word if c.isalpha()]
@@ -115,13 +114,16 @@ def _one_alphabet(word: str, text_is_latin: bool) -> str:
 
 # --- spelled-out words -----------------------------------------------------------------------
 
+_LETTER: Final = r"[a-z013457@$\u00df-\u00f6\u00f8-\u024f]"
 _SPELLED: Final = re.compile(
-    r"(?<![^\W_])(?<![@$])[a-z013457@$]([ ._\-]{1,3}|[*/|~,+·•]{1,2}|[*/|~,+·•] | [*/|~,+·•\-] )"
-    r"[a-z013457@$](?:\1[a-z013457@$])+(?![^\W_])(?![@$])"
+    rf"(?<![^\W_])(?<![@$]){_LETTER}"
+    r"([ ._\-]{1,3}|[*/|~,+·•]{1,2}|[*/|~,+·•] | [*/|~,+·•\-] )"
+    rf"{_LETTER}(?:\1{_LETTER})+(?![^\W_])(?![@$])"
     r"|(?<![^\W_])[\u0400-\u04ff]([ ._\-]{1,3})[\u0400-\u04ff]"
     r"(?:\2[\u0400-\u04ff]){2,}(?![^\W_])"
 )
-_ONE_LETTER_WORDS: Final = frozenset("aeiouwyz")
+_ACCENTED_SINGLE: Final = re.compile(r"[\u00df-\u00f6\u00f8-\u024f](?<![^\W_].)(?![^\W_])")
+_ONE_LETTER_WORDS: Final = frozenset("aeiouwyzàáâéèêíìîóòôöøúùûåæ")
 
 
 class SpelledWords:
@@ -202,7 +204,11 @@ def may_spell(text: str) -> bool:
     shape = b"s%bs" % text.encode("ascii", "replace").translate(_SHAPES)
     if b"slslsls" in shape or b"slsslssls" in shape or b"slssslsssls" in shape:
         return True
-    return not text.isascii() and bool(_CYRILLIC_SINGLES.search(f" {text} "))
+    if text.isascii():
+        return False
+    if _ACCENTED_SINGLE.search(text) and _SPELLED.search(text):
+        return True
+    return bool(_CYRILLIC_SINGLES.search(f" {text} "))
 
 
 def may_repeat_foreign(text: str) -> bool:
