@@ -15,6 +15,7 @@ from operators.breaker import Breaker
 from operators.redis_store import RedisLookups
 from schemas.features import ThreadContext, UserFeatures
 from schemas.settings import RedisSettings
+from scripts.cli.local_stack import Stack
 from udfs.contracts import CachedAssessment
 
 
@@ -88,7 +89,8 @@ def test_nothing_wanted_asks_nobody() -> None:
 
 
 @pytest.mark.stack
-def test_rows_are_read_and_queued_writes_travel_with_reads(redis_url: str) -> None:
+def test_rows_are_read_and_queued_writes_travel_with_reads(stack: Stack) -> None:
+    redis_url = stack.redis_url
     client = redis.Redis.from_url(redis_url)
     client.set("user:u1", msgspec.json.encode(UserFeatures(reputation=12.5, known=True)))
     client.set("user:u2", b"not json")
