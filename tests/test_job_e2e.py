@@ -52,6 +52,7 @@ def mixed_traffic(rng: random.Random) -> list[UploadLine]:
         for i in range(1500)
     ]
     lines += [keyed(f"flood-{i}", "flooder", "buy cheap watches", 100 + i / 20) for i in range(120)]
+    lines += [keyed(f"cruel-{i}", "bully", "go and kill yourself", i * 60) for i in range(5)]
     lines += [rng.choice(lines[:1500]) for _ in range(200)]
     lines += [line(value, rng.choice([None, b"k"])) for value in POISON]
     lines += [line(payload(f"nokey-{i}", "keyless"), None) for i in range(20)]
