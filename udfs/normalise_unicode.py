@@ -105,8 +105,10 @@ _ODD: Final = character_class("".join((*LOOKALIKES, *SQUARED)))
 ODD: Final = re.compile(f"[{_ODD}]")
 """Letter forms that stand for Latin letters."""
 _UNPLAIN: Final = re.compile(f"[{_INVISIBLE}{_JOINERS}{_GENERIC}{_ODD}]")
-_STYLED: Final = re.compile("[\u2460-\u24ff\U0001d400-\U0001d7ff\U0001f130-\U0001f149]")
+_STYLED_LETTERS: Final = "\u2460-\u24ff\U0001d400-\U0001d7ff\U0001f130-\U0001f149"
+_STYLED: Final = re.compile(f"[{_STYLED_LETTERS}]")
 _FULL_WIDTH: Final = re.compile("[\uff21-\uff5a]")
+_FANCY: Final = re.compile(f"[{_STYLED_LETTERS}\uff21-\uff5a]")
 _EAST_ASIAN: Final = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]")
 
 
@@ -233,6 +235,8 @@ def hidden_in_words(text: str, edits: list[Edit]) -> int:
 
 def styled(text: str) -> int:
     """Letters in fancy dress: mathematical, enclosed, or full width outside Chinese and kin."""
+    if not _FANCY.search(text):
+        return 0
     letters = len(_STYLED.findall(text))
     if not _EAST_ASIAN.search(text):
         letters += len(_FULL_WIDTH.findall(text))

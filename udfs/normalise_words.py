@@ -122,7 +122,6 @@ _SPELLED: Final = re.compile(
     r"|(?<![^\W_])[\u0400-\u04ff]([ ._\-]{1,3})[\u0400-\u04ff]"
     r"(?:\2[\u0400-\u04ff]){2,}(?![^\W_])"
 )
-_ACCENTED_SINGLE: Final = re.compile(r"[\u00df-\u00f6\u00f8-\u024f](?<![^\W_].)(?![^\W_])")
 _ONE_LETTER_WORDS: Final = frozenset("aeiouwyzàáâéèêíìîóòôöøúùûåæ")
 
 
@@ -191,7 +190,9 @@ class SpelledWords:
 
 _TRIPLE: Final = re.compile(r"(.)\1\1", re.DOTALL)
 _FOREIGN_TRIPLE: Final = re.compile(r"([^\x00-\x7f])\1\1")
-_CYRILLIC_SINGLES: Final = re.compile(r"[ ._\-](?:[\u0400-\u04ff][ ._\-]{1,3}){3}")
+# Three single letters in a row. Begins with what is rarer than letters.
+_SINGLE: Final = rf"(?:{_LETTER}|[\u0400-\u04ff])"
+_SINGLES: Final = re.compile(rf"[\W_](?:{_SINGLE}[ ._\-*/|~,+·•]{{1,3}}){{2}}{_SINGLE}(?![^\W_])")
 # Everything is a letter or a separator.
 _SHAPES: Final = bytes(
     ord("l") if (chr(code).isalnum() and code < 128) or chr(code) in "@$" else ord("s")
@@ -200,15 +201,11 @@ _SHAPES: Final = bytes(
 
 
 def may_spell(text: str) -> bool:
-    """Whether `spelled` may find anything: a cheap check, right whenever it says no."""
-    shape = b"s%bs" % text.encode("ascii", "replace").translate(_SHAPES)
-    if b"slslsls" in shape or b"slsslssls" in shape or b"slssslsssls" in shape:
-        return True
-    if text.isascii():
-        return False
-    if _ACCENTED_SINGLE.search(text) and _SPELLED.search(text):
-        return True
-    return bool(_CYRILLIC_SINGLES.search(f" {text} "))
+    """Whether `SpelledWords` may find anything: a cheap check, right whenever it says no."""
+    if not text.isascii():
+        return bool(_SINGLES.search(f" {text}"))
+    shape = b"s%bs" % text.encode().translate(_SHAPES)
+    return b"slslsls" in shape or b"slsslssls" in shape or b"slssslsssls" in shape
 
 
 def may_repeat_foreign(text: str) -> bool:
