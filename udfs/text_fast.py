@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
@@ -192,25 +191,28 @@ class FastTextScorer:
         windows = self._windows(len(text))
         scores = self._pieces([text[start:end] for start, end, _ in windows])[:, column]
         scores -= [self._margins[column] if close else 0.0 for *_, close in windows]
-        begin, end, _ = windows[int(scores.argmax())]
-        piece = text[begin:end]
+        begin, stop, _ = windows[int(scores.argmax())]
+        piece = text[begin:stop]
         found = occurrences(piece)
         if not len(found.buckets):
             return []
         # As in scoring, each feature counts once: at its first place.
         _, first = np.unique(found.buckets, return_index=True)
         unit = float(self._scales[column] / np.sqrt(len(first)))
+        halves = self.weights[found.buckets[first], column] * (unit / 2)
         words = [match.span() for match in _WORD.finditer(piece)]
+        # The word of every character: how many words have begun up to it.
         word_of = np.zeros(len(piece), np.int64)
-        for i, (first_char, last_char) in enumerate(words):
-            word_of[first_char:last_char] = i
-        totals: dict[int, float] = defaultdict(float)
-        for i in first.tolist():
-            half = float(self.weights[found.buckets[i], column]) * unit / 2
-            totals[int(word_of[found.starts[i]])] += half
-            totals[int(word_of[found.ends[i] - 1])] += half
-        ranked = sorted((-weight, i) for i, weight in totals.items() if weight > 0)
-        return [(words[i][0] + begin, words[i][1] + begin, -weight) for weight, i in ranked[:limit]]
+        word_of[[start for start, _ in words]] = 1
+        word_of = np.cumsum(word_of) - 1
+        totals = np.bincount(word_of[found.starts[first]], halves, len(words))
+        totals += np.bincount(word_of[found.ends[first] - 1], halves, len(words))
+        out = []
+        for i in np.argsort(-totals, kind="stable")[:limit].tolist():
+            if totals[i] > 0:
+                start, end = words[i]
+                out.append((start + begin, end + begin, float(totals[i])))
+        return out
 
     def __getstate__(self) -> dict[str, Any]:
         return {"manifest": self.manifest, "weights": self.weights}
