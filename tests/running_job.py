@@ -67,7 +67,7 @@ class RunningJob:
             if line.strip() == "ready":
                 self._ready.set()
 
-    def wait_ready(self, timeout_s: float = 90) -> None:
+    def wait_ready(self, timeout_s: float = 180) -> None:
         deadline = time.monotonic() + timeout_s
         while not self._ready.wait(0.1):
             assert self.process.poll() is None, f"the job ended with {self.process.returncode}"
@@ -128,7 +128,7 @@ class Answers:
         )
         self.records: list[Record] = []
 
-    def until(self, enough: Callable[[Answers], bool], timeout_s: float = 60) -> None:
+    def until(self, enough: Callable[[Answers], bool], timeout_s: float = 150) -> None:
         """Read until `enough` says so."""
         deadline = time.monotonic() + timeout_s
         while not enough(self):

@@ -16,7 +16,7 @@ from scripts.cli.upload_lines import UploadLine
 from tests.fakes import payload
 from tests.running_job import Answers, RunningJob, line, publish
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(500)]
 
 START = dt.datetime(2026, 1, 1, 12, tzinfo=dt.UTC)
 
@@ -133,7 +133,7 @@ def test_a_bounded_run_decides_everything_and_ends(
     with RunningJob(stack_settings, tmp_path, "--bounded") as job:
         assert job.wait() == 0
     answers = Answers(stack_settings)
-    answers.until(lambda a: a.count() >= len(lines), timeout_s=20)
+    answers.until(lambda a: a.count() >= len(lines), timeout_s=60)
     answers.settle()
     check_complete(lines, answers)
     answers.close()
