@@ -48,7 +48,9 @@ def _reduce(package: str, function: object) -> tuple[Any, ...]:
     return arrive, (package, PACKAGES, payload)
 
 
-def arrive(package: str, packages: tuple[str, ...], payload: bytes) -> object:
+def arrive(  # noqa: C901 - pickled by value, so it has to be one function
+    package: str, packages: tuple[str, ...], payload: bytes
+) -> object:
     """Unpickle a function with the job's own code. Runs where the function does.
 
     Args:
@@ -60,7 +62,8 @@ def arrive(package: str, packages: tuple[str, ...], payload: bytes) -> object:
         RuntimeError: where Flink has not unpacked the job's files.
     """
     # All imports are here: this function is pickled by value, without its module.
-    import importlib  # noqa: PLC0415 - see above
+    import glob  # noqa: PLC0415 - see above
+    import importlib  # noqa: PLC0415
     import os  # noqa: PLC0415
     import pickle  # noqa: PLC0415
     import shutil  # noqa: PLC0415
@@ -92,8 +95,16 @@ def arrive(package: str, packages: tuple[str, ...], payload: bytes) -> object:
             file = getattr(module, "__file__", None) or ""
             if not file.startswith(home + os.sep):
                 del sys.modules[name]
-    gone = ("/python-dist-", "/sluice-code-")
-    sys.path[:] = [home, *(p for p in sys.path if not any(part in p for part in gone))]
+    path = [home]
+    for entry in sys.path:
+        before, archived, within = entry.partition("/python-archives/")
+        if archived and not os.path.isdir(entry):  # noqa: PTH112 - see above
+            # An archived interpreter goes on where it is unpacked now.
+            parent = os.path.dirname(before)  # noqa: PTH120 - see above
+            path += glob.glob(f"{parent}/python-dist-*/python-archives/{within}")[:1]  # noqa: PTH207 - see above
+        elif "/python-files/" not in entry and "/sluice-code-" not in entry:
+            path.append(entry)
+    sys.path[:] = path
     importlib.invalidate_caches()
     function_class, fields = pickle.loads(payload)  # noqa: S301 - from the job's own submission
     function = function_class.__new__(function_class)

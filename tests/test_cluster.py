@@ -10,6 +10,7 @@ import pytest
 
 from schemas.settings import ROOT, Settings
 from scripts.cli.flink_cluster import FlinkCluster
+from scripts.cli.processes import wait_until
 from tests.running_cluster import Load, Submitter, counters_never_reset, one_decision_each
 from tests.running_job import Answers
 
@@ -69,9 +70,11 @@ def test_upgrades_and_rescaling_lose_nothing(
         second = submitter.submit("--upgrade", "--parallelism", "2", SLUICE_CASCADE__POLICY=policy)
         assert cluster.rest.state(first) == "FINISHED"
         load.wait(300)
-        read = moderating(cluster, second)
-        assert set(read) == {"tm-1", "tm-2"}
-        assert min(read.values()) > 0
+        assert set(moderating(cluster, second)) == {"tm-1", "tm-2"}
+        # Flink's REST interface refreshes metrics every ten seconds.
+        assert wait_until(
+            lambda: min(moderating(cluster, second).values()) > 0, timeout_s=60, every_s=1
+        )
         for taskmanager in cluster.status()["taskmanagers"]:
             with urllib.request.urlopen(f"http://{taskmanager['metrics']}/metrics") as reply:
                 assert b"sluice_action_stage_decisions{" in reply.read()

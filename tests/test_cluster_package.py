@@ -144,8 +144,17 @@ ARRIVAL = """
     first, second = sent(old), sent(new)
     sys.path.remove({root!r})
 
+    archived = "python-archives/environment/lib/site-packages"
+    for run in "ab":
+        (tmp / f"python-dist-{{run}}" / archived).mkdir(parents=True)
+    sys.path.append(str(tmp / "python-dist-a" / archived))
+
+    def environments() -> list[str]:
+        return [p[len(str(tmp)) + 1 :][:13] for p in sys.path if p.endswith(archived)]
+
     found = []
     one = arrive(first, old)
+    found.append(environments())
     found.append([type(one).answer, one.field])
     shutil.rmtree(tmp / "python-dist-a")  # the tasks have ended
     found.append(one.late())              # what was not imported yet is still there
@@ -154,6 +163,7 @@ ARRIVAL = """
     two = arrive(second, new)             # an upgrade in the same process
     found.append([type(two).answer, two.late(), sys.path[0].endswith("/sluice-2")])
     found.append([p for p in sys.path if "sluice-1" in p])
+    found.append(environments())          # an archived interpreter moves as well
     print(json.dumps(found))
 """
 
@@ -170,7 +180,15 @@ def run_python(program: str) -> subprocess.CompletedProcess[str]:
 def test_each_job_runs_its_own_code_in_a_process_that_outlives_jobs(tmp_path: Path) -> None:
     done = run_python(ARRIVAL.format(root=str(ROOT), tmp=str(tmp_path)))
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == [[1, 7], 10, [True, 10], [2, 20, True], []]
+    assert json.loads(done.stdout) == [
+        ["python-dist-a"],
+        [1, 7],
+        10,
+        [True, 10],
+        [2, 20, True],
+        [],
+        ["python-dist-b"],
+    ]
 
 
 def test_code_is_not_run_from_where_others_may_write(tmp_path: Path) -> None:

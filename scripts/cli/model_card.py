@@ -284,7 +284,7 @@ def _limits(manifest: dict[str, Any]) -> str:
     took = ""
     if speed:
         took = (
-            f"\n\n## Cost\n\nOn one core of the training machine, per text of 120 characters: "
+            f"\n\n## Cost\n\nCPU time on the training machine, per text of 120 characters: "
             f"{speed['batch_1']} microseconds alone, {speed['batch_16']} in batches of 16, "
             f"{speed['batch_64']} in batches of 64."
         )

@@ -29,6 +29,8 @@ from scripts.cli.processes import ProcessError
 
 _PATIENCE_S: Final = 240.0
 """Longest wait for the last decision of a phase."""
+_WARM_UP: Final = 10_000
+"""Uploads of a first backlog; also the least that a phase has."""
 
 
 class JobSpec(NamedTuple):
@@ -79,7 +81,7 @@ class Bench:
             self.stop_job()
             self._run = self.start(spec)
             self._spec = spec
-            self._run.warm_up(self.pick(50_000, 25_000))
+            self._run.warm_up(self.pick(12, 8))
         return self._run
 
     def start(self, spec: JobSpec, *, before: Callable[[Run], None] = lambda _: None) -> Run:
@@ -137,6 +139,8 @@ class Run:
         )
         redis = base.redis.model_copy(update={"url": bench.stack.redis_url})
         self.settings: Settings = base.model_copy(update={"kafka": kafka, "redis": redis})
+        self.speed = 0.0
+        """Uploads a second at the end of the warm-up, the load generator's start included."""
         self._job: MeasuredJob | None = None
         self._orders = itertools.count(1)
         self._jobs = itertools.count(1)
@@ -205,12 +209,25 @@ class Run:
             sending.go()
             return sending.result()
 
-    def warm_up(self, count: int, **more: Any) -> None:
-        """Let the engine compile what it will run."""
-        self._bench.say(f"warming up with {count:,} uploads")
-        ends = self.ends()
-        self.send(self.order(count, **more))
-        self.wait(ends, count)
+    def warm_up(self, seconds: float, **more: Any) -> None:
+        """Let the engine compile what it will run: backlogs, until so much time has passed.
+
+        Args:
+            seconds: how long, at least one backlog.
+            more: see `Order`.
+        """
+        self._bench.say(f"warming up for {seconds:.0f} s")
+        began = time.monotonic()
+        count = _WARM_UP
+        while time.monotonic() - began < seconds:
+            ends, started = self.ends(), time.monotonic()
+            self.send(self.order(count, **more))
+            self.wait(ends, count)
+            self.speed = count / (time.monotonic() - started)
+
+    def sized(self, seconds: float) -> int:
+        """Uploads that the job works off in about so much time, as fast as it warmed up."""
+        return max(_WARM_UP, round(self.speed * seconds / 1_000) * 1_000)
 
     def wait(self, since: tuple[Offsets, Offsets], count: int, patience_s: float = 0.0) -> bool:
         """Wait until so many decisions and dead letters have come.
@@ -238,6 +255,10 @@ class Run:
             _ = self.job.pid  # an error if it has ended
             time.sleep(0.3)
         return True
+
+    def settle(self) -> None:
+        """Wait until nothing is left to decide."""
+        self.wait(({}, {}), self._bench.reader.count(self.topics.content_text, {}))
 
     def answered(self, since: tuple[Offsets, Offsets]) -> int:
         """Decisions and dead letters since then."""

@@ -32,7 +32,7 @@ _QUIET_S: Final = 8.0
 def kill(bench: Bench) -> dict[str, Any]:
     """Kill the job's processes at 40% of a backlog, start again, and account for everything."""
     bench.stop_job()
-    count = bench.pick(60_000, 20_000)
+    count = bench.pick(50_000, 20_000)
     broken_every = 100
 
     def backlog(run: Run) -> None:

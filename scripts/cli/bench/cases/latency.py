@@ -21,7 +21,7 @@ def latency(bench: Bench) -> dict[str, Any]:
     for rate in rates:
         bench.say(f"latency at {rate:,.0f}/s")
         checkpoint = run.job.newest_checkpoint()
-        phase = run.open_loop(rate, bench.pick(32, 9), warmup_s=bench.pick(5, 3))
+        phase = run.open_loop(rate, bench.pick(31, 8), warmup_s=bench.pick(4, 2))
         after = run.job.newest_checkpoint()
         levels.append(
             {

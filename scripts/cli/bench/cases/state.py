@@ -8,7 +8,8 @@ from scripts.cli.bench.cases.rules_only import PROFILE
 from scripts.cli.bench.runs import FULL, Bench, JobSpec, Run
 
 _BACKENDS: Final = ("hashmap", "rocksdb")
-_WARM: Final = 50_000
+_FILL_S: Final = 200.0
+"""Longest time that filling to the next step may take."""
 
 
 def state(bench: Bench) -> dict[str, Any]:
@@ -28,18 +29,23 @@ def _filled(bench: Bench, backend: str) -> dict[str, Any]:
     spec = JobSpec(PROFILE, (("SLUICE_FLINK__STATE_BACKEND", backend),))
     run = bench.start(spec)
     try:
-        run.warm_up(bench.pick(_WARM, 15_000), load={"users": 1_000, "samples": 0.0})
+        run.warm_up(bench.pick(10, 5), load={"users": 1_000, "samples": 0.0})
         empty = _memory(run)
         rows: list[dict[str, Any]] = []
         known = 0
         for users in steps:
+            if (users - known) / run.speed > _FILL_S:
+                bench.say(f"{backend}: this machine is too slow to fill up to {users:,} users")
+                break
             bench.say(f"{backend}: filling the state to {users:,} users")
             since = run.ends()
             run.send(run.order(users - known, seed=known, each_user_once=True))
             run.wait(since, users - known)
             known = users
             memory = _memory(run)
-            rate, _ = run.backlog(bench.pick(40_000, 15_000), load={"users": users, "samples": 0.0})
+            rate, _ = run.backlog(
+                run.sized(bench.pick(5, 3)), load={"users": users, "samples": 0.0}
+            )
             rows.append(
                 {
                     "users": users,
@@ -65,8 +71,8 @@ def _resumed(bench: Bench, run: Run, users: int) -> dict[str, Any]:
     run.job.next_checkpoint()
     run.stop()
     run.start_job(resume=True, profile=FULL.profile)
-    run.warm_up(bench.pick(_WARM, 15_000), load={"users": users})
-    rate, phase = run.backlog(bench.pick(60_000, 15_000), load={"users": users})
+    run.warm_up(bench.pick(12, 6), load={"users": users})
+    rate, phase = run.backlog(run.sized(bench.pick(10, 4)), load={"users": users})
     return {
         "users": users,
         "start_s": round(run.job.start_s, 1),

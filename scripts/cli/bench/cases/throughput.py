@@ -18,10 +18,10 @@ def drained(bench: Bench) -> dict[str, Any]:
     """Uploads a second out of a backlog, after warm-up; and what an upload costs then."""
     run = bench.run()
     rates = []
-    for _ in range(bench.pick(3, 2)):
+    for _ in range(2):
         bench.say("working off a backlog")
         before = footprint(bench.stack, run.settings.kafka.topic_prefix)
-        rate, phase = run.backlog(bench.pick(60_000, 25_000))
+        rate, phase = run.backlog(run.sized(bench.pick(12, 5)))
         after = footprint(bench.stack, run.settings.kafka.topic_prefix)
         rates.append(round(rate, 1))
     return {
@@ -67,7 +67,7 @@ def cached(bench: Bench) -> dict[str, Any]:
     """A backlog in which 30% of the uploads repeat a recent text, as natural traffic does."""
     run = bench.run()
     bench.say("working off a backlog with repeated texts")
-    rate, phase = run.backlog(bench.pick(60_000, 25_000), load={"repeats": 0.3})
+    rate, phase = run.backlog(run.sized(bench.pick(12, 5)), load={"repeats": 0.3})
     counts = phase.counts
     hits = counts.get("cache_hits[local]", 0) + counts.get("cache_hits[redis]", 0)
     return {
@@ -96,7 +96,11 @@ def operator_stages(phase: Phase) -> dict[str, float]:
 
 def _try(bench: Bench, run: Run, rate: float) -> dict[str, Any]:
     seconds = bench.pick(8, 4)
-    phase = run.open_loop(rate, seconds, warmup_s=2.0)
+    # A rate that is far too high would leave a queue that takes minutes: twice the time is
+    # long enough to know.
+    phase = run.open_loop(rate, seconds, warmup_s=2.0, patience_s=seconds * 2)
+    if phase.pairs.undecided:
+        run.settle()
     taken = phase.pairs.taken_ms
     late = phase.pairs.latency_ms[taken >= taken[0] + seconds * 500] if len(taken) else []
     figures = latency_figures(late)

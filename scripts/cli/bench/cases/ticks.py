@@ -18,7 +18,7 @@ def ticks(bench: Bench) -> dict[str, Any]:
         # 5 ms is the default: the job that runs already, if it still does.
         run = bench.run(JobSpec(env=env))
         bench.say(f"a tick of {tick} ms")
-        phase = run.open_loop(RATE, bench.pick(10, 5), warmup_s=3.0)
+        phase = run.open_loop(RATE, bench.pick(8, 5), warmup_s=3.0)
         rows.append(
             {
                 "tick_ms": tick,
