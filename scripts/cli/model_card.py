@@ -295,6 +295,8 @@ def _limits(manifest: dict[str, Any]) -> str:
 - Profanity counts as toxic, as it does for the raters of the training data, whoever it is aimed at.
 - Tweets of Davidson et al. were found by a lexicon and over-represent African-American English;
   they weigh little here, but dialect may still raise scores. This was not measured.
+- Identity words that are thrown about as insults in the training data (*gay* foremost) still raise
+  toxicity in very short sentences such as *she is gay*.
 - Hate speech and threats that use no tell-tale words are missed; see the EDOS rows.
 - Probabilities hold for the priors above, on texts like those calibrated on.
 - Disguises that neither the normaliser nor the pieces of words see through are missed.{took}"""
