@@ -69,6 +69,8 @@ def sink_ddl(table: str, topics: Sequence[str], kafka: KafkaSettings) -> str:
         "properties.linger.ms": "1",
         "properties.batch.size": "131072",
         "properties.compression.type": "lz4",
+        # A dead letter holds its record in base64; the output topics allow as much.
+        "properties.max.request.size": "4194304",
         # No upload is acknowledged (by a checkpoint) before its decision is replicated.
         "properties.acks": "all",
         "sink.delivery-guarantee": "at-least-once",
