@@ -13,11 +13,21 @@ from schemas.topics import Topics
 from scripts.cli.kafka_topics import delete_topics, ensure_topics
 from scripts.cli.local_stack import Stack
 
-# Tests must not see a caller's broker, nor a stack that happens to be up in this folder.
+# Tests must not see a caller's broker, nor a stack that happens to be up in this folder; where
+# the caller keeps data sets is no setting.
 for _name in [name for name in os.environ if name.startswith("SLUICE_")]:
-    del os.environ[_name]
+    if _name != "SLUICE_DATA":
+        del os.environ[_name]
 
 _numbers = itertools.count(1)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests measured and recorded (`record_property`), such as recovery times."""
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.getreports(outcome):
+            for name, value in report.user_properties:
+                terminalreporter.write_line(f"measured: {name}: {value}")
 
 
 @pytest.fixture(scope="session")

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 import msgspec
 
@@ -19,8 +23,12 @@ from schemas.dead_letter import DeadLetter
 from schemas.decision import Decision
 from schemas.settings import ROOT, Settings
 from scripts.cli.consume import Record, open_consumer, poll
+from scripts.cli.processes import last_lines
 from scripts.cli.publisher import Receipt, UploadPublisher
 from scripts.cli.upload_lines import UploadLine
+
+TELLING: Final = re.compile(r" (WARN|ERROR) |^Caused by")
+"""Lines of Flink's log that say what went wrong."""
 
 
 def environment(settings: Settings, checkpoints: Path, **more: str) -> dict[str, str]:
@@ -51,14 +59,18 @@ class RunningJob:
 
     def __init__(self, settings: Settings, checkpoints: Path, *arguments: str, **env: str) -> None:
         self._ready = threading.Event()
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "scripts.cli.run_job", *arguments],
-            env=environment(settings, checkpoints, **env),
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+        self._logs = Path(tempfile.mkdtemp(prefix="sluice-job-"))
+        self._errors = self._logs / "stderr.log"
+        with self._errors.open("wb") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "scripts.cli.run_job", *arguments],
+                env=environment(settings, checkpoints, FLINK_LOG_DIR=str(self._logs), **env),
+                cwd=ROOT,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                start_new_session=True,
+            )
         threading.Thread(target=self._watch, daemon=True).start()
 
     def _watch(self) -> None:
@@ -70,8 +82,24 @@ class RunningJob:
     def wait_ready(self, timeout_s: float = 180) -> None:
         deadline = time.monotonic() + timeout_s
         while not self._ready.wait(0.1):
-            assert self.process.poll() is None, f"the job ended with {self.process.returncode}"
-            assert time.monotonic() < deadline, "the job was not ready in time"
+            ended = self.process.poll()
+            assert ended is None, f"the job ended with {ended}\n{self.said()}"
+            assert time.monotonic() < deadline, f"the job was not ready in time\n{self.said()}"
+
+    @property
+    def url(self) -> str:
+        """The web UI's address, as the job prints it; empty before that."""
+        found = re.search(r"^web UI (\S+)$", self._errors.read_text("utf-8"), re.MULTILINE)
+        return found.group(1) if found else ""
+
+    def said(self) -> str:
+        """The end of what the job printed, and of Flink's own log."""
+        parts = [f"{self._errors.name}:\n{last_lines(self._errors, 20)}"]
+        for log in sorted(self._logs.glob("flink-*.log")):
+            lines = log.read_text("utf-8", errors="replace").splitlines()
+            telling = [text for text in lines if TELLING.search(text)]
+            parts.append("\n".join([f"{log.name}:", *telling[-20:], "...", *lines[-10:]]))
+        return "\n".join(parts)
 
     def wait(self, timeout_s: float = 120) -> int:
         return self.process.wait(timeout_s)
@@ -101,6 +129,9 @@ class RunningJob:
     ) -> None:
         if self.process.poll() is None:
             self.kill()
+        if error is not None:
+            sys.stderr.write(self.said())  # pytest shows it with the failure
+        shutil.rmtree(self._logs, ignore_errors=True)
 
 
 class Answers:
@@ -127,46 +158,74 @@ class Answers:
             from_beginning=True,
         )
         self.records: list[Record] = []
+        self._decisions: list[Decision] = []
+        self._letters: list[DeadLetter] = []
+        self._times: list[int] = []
+        self._uploads: set[str] = set()
+        self._places: set[tuple[str, int, int]] = set()
 
     def until(self, enough: Callable[[Answers], bool], timeout_s: float = 150) -> None:
-        """Read until `enough` says so."""
+        """Read until `enough` says so.
+
+        After a recovery decisions come twice, so that `count` runs ahead of what is decided:
+        wait for `distinct` wherever a job may have been restored meanwhile.
+        """
         deadline = time.monotonic() + timeout_s
         while not enough(self):
-            self.records += poll(self._consumer, 200)
+            self._take(poll(self._consumer, 200))
             assert time.monotonic() < deadline, (
-                f"after {timeout_s} s: {len(self.decisions())} decisions,"
-                f" {len(self.letters())} dead letters"
+                f"after {timeout_s} s: {len(self._decisions)} decisions about"
+                f" {len(self._uploads)} uploads, {len(self._letters)} dead letters"
             )
 
     def settle(self, seconds: float = 1.0) -> None:
         """Read what still comes."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            self.records += poll(self._consumer, 100)
+            self._take(poll(self._consumer, 100))
 
     def decisions(self) -> list[Decision]:
-        return [
-            msgspec.json.decode(r.value, type=Decision) for r in self._of(self._topics.decisions)
-        ]
+        return self._decisions
 
     def letters(self) -> list[DeadLetter]:
-        return [
-            msgspec.json.decode(r.value, type=DeadLetter)
-            for r in self._of(self._topics.dead_letters)
-        ]
+        return self._letters
 
     def raw(self, topic: str) -> list[Record]:
-        return self._of(topic)
+        return [record for record in self.records if record.topic == topic]
 
     def count(self) -> int:
-        """Decisions and dead letters so far."""
-        return len(self._of(self._topics.decisions)) + len(self._of(self._topics.dead_letters))
+        """Decisions and dead letters so far, repeated ones as often as they came."""
+        return len(self._decisions) + len(self._letters)
+
+    def distinct(self) -> int:
+        """Uploads that are decided, and dead letters by the place of what they are about."""
+        return len(self._uploads) + len(self._places)
+
+    def silence(self, since_ms: float) -> float:
+        """Seconds of the longest time without a decision, from a moment until now.
+
+        Args:
+            since_ms: epoch ms; the broker's times of decisions are compared with it.
+        """
+        times = sorted(ms for ms in self._times if ms > since_ms)
+        gaps = [later - earlier for earlier, later in pairwise([since_ms, *times])]
+        return max(gaps) / 1000
 
     def close(self) -> None:
         self._consumer.close()
 
-    def _of(self, topic: str) -> list[Record]:
-        return [record for record in self.records if record.topic == topic]
+    def _take(self, new: list[Record]) -> None:
+        self.records += new
+        for record in new:
+            if record.topic == self._topics.decisions:
+                decision = msgspec.json.decode(record.value, type=Decision)
+                self._decisions.append(decision)
+                self._uploads.add(decision.content_id)
+                self._times.append(record.timestamp_ms)
+            elif record.topic == self._topics.dead_letters:
+                letter = msgspec.json.decode(record.value, type=DeadLetter)
+                self._letters.append(letter)
+                self._places.add((letter.topic, letter.partition, letter.offset))
 
 
 def publish(settings: Settings, lines: Iterable[UploadLine]) -> list[Receipt]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -82,7 +83,7 @@ def test_upgrades_and_rescaling_lose_nothing(
         third = submitter.submit("--upgrade", "--parallelism", "1")
         load.wait(300)
         assert len(moderating(cluster, third)) == 1
-    answers.until(lambda a: a.count() >= load.sent)
+    answers.until(lambda a: a.distinct() >= load.sent)
     answers.settle()
     replaced = frozenset({"policy_version", "policy_hash"})
     decisions = one_decision_each(answers, load, may_change=replaced)
@@ -96,7 +97,10 @@ def test_upgrades_and_rescaling_lose_nothing(
 
 
 def test_dead_processes_lose_nothing(
-    cluster: FlinkCluster, submitter: Submitter, stack_settings: Settings
+    cluster: FlinkCluster,
+    submitter: Submitter,
+    stack_settings: Settings,
+    record_property: Callable[[str, object], None],
 ) -> None:
     """Kill a TaskManager, the JobManager, then the job itself."""
     answers = Answers(stack_settings)
@@ -104,25 +108,35 @@ def test_dead_processes_lose_nothing(
         job = submitter.submit("--parallelism", "2")
         cluster.rest.wait_checkpoint(job)
 
+        def back(what: str, since_ms: float) -> None:
+            """Wait until everything sent so far is decided; note how long that was not so."""
+            before = load.sent
+            answers.until(lambda a: a.distinct() >= before)
+            record_property(f"without decisions after {what}", f"{answers.silence(since_ms):.1f} s")
+
+        killed_ms = time.time() * 1000
         cluster.kill_taskmanager("tm-1")
         cluster.start_taskmanager("tm-1")
-        before = load.sent
-        answers.until(lambda a: a.count() >= before)
+        back("kill -9 of a TaskManager", killed_ms)
         cluster.rest.wait_running(job)
 
         cluster.rest.wait_checkpoint(job)
+        killed_ms = time.time() * 1000
         cluster.kill_jobmanager()
         assert not cluster.rest.answers()
         cluster.start_jobmanager()
         cluster.rest.wait_running(job)  # the same job, without anybody's help
+        back("kill -9 of the JobManager", killed_ms)
         cluster.rest.wait_checkpoint(job)
 
         # Gone for good, as without high availability: from its newest checkpoint.
+        cancelled_ms = time.time() * 1000
         cluster.rest.cancel(job)
         again = submitter.submit("--from-latest-checkpoint", "auto", "--parallelism", "1")
         assert again != job
         load.wait(200)
-    answers.until(lambda a: len({d.content_id for d in a.decisions()}) >= load.sent)
+        back("the job was cancelled and submitted from its newest checkpoint", cancelled_ms)
+    answers.until(lambda a: a.distinct() >= load.sent)
     answers.settle()
     counters_never_reset(one_decision_each(answers, load), load)
     answers.close()
