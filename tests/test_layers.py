@@ -129,8 +129,8 @@ def test_plain_onnxruntime_does_not_hide_the_gpu_build() -> None:
     assert "onnxruntime" not in installed
 
 
-def locked() -> dict[str, str]:
-    lines = (ROOT / "requirements.lock").read_text("utf-8").splitlines()
+def locked(name: str = "requirements.lock") -> dict[str, str]:
+    lines = (ROOT / name).read_text("utf-8").splitlines()
     pins = [line for line in lines if line and not line.startswith("#")]
     assert all(re.fullmatch(r"[A-Za-z0-9_.-]+==[A-Za-z0-9_.+!-]+", pin) for pin in pins), (
         "only name==version: no addresses, no options"
@@ -141,9 +141,11 @@ def locked() -> dict[str, str]:
     }
 
 
-def direct() -> dict[str, str]:
+def direct(*extras: str) -> dict[str, str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    wanted = [*project["dependencies"]]
+    for extra in extras:
+        wanted += project["optional-dependencies"][extra]
     names = [re.match(r"[A-Za-z0-9_.-]+", requirement) for requirement in wanted]
     return {
         re.sub(r"[-_.]+", "-", found.group()).lower(): requirement
@@ -154,7 +156,7 @@ def direct() -> dict[str, str]:
 
 def test_the_lock_covers_the_direct_requirements() -> None:
     lock = locked()
-    for name, requirement in direct().items():
+    for name, requirement in direct("dev").items():
         assert name in lock, f"{requirement} is not locked; run scripts/setup --relock"
         _, exact, version = requirement.partition("==")
         if exact:
@@ -162,17 +164,27 @@ def test_the_lock_covers_the_direct_requirements() -> None:
     assert "onnxruntime" not in lock
 
 
+def test_the_training_lock_adds_and_changes_nothing() -> None:
+    base, extra = locked(), locked("requirements-train.lock")
+    assert not set(base) & set(extra)
+    assert "onnxruntime" not in extra
+    for name, requirement in direct("train").items():
+        _, exact, version = requirement.partition("==")
+        if name not in direct():
+            assert (name in extra, exact and extra[name]) == (True, exact and version)
+
+
 def test_every_import_is_a_direct_requirement() -> None:
     """What the code imports must not be there by another package's grace."""
     owners = importlib.metadata.packages_distributions()
-    known = set(direct())
+    known = set(direct("dev", "train"))
     wrong = set()
     for path in sources(*LAYERS, "tests"):
         for name, line in imports(path):
             top = name.split(".")[0]
             if top in LAYERS or top in {"tests", *PARTS} or top in sys.stdlib_module_names:
                 continue
-            names = {re.sub(r"[-_.]+", "-", owner).lower() for owner in owners.get(top, [])}
+            names = {re.sub(r"[-_.]+", "-", owner).lower() for owner in owners.get(top, [top])}
             if not names & known:
                 wrong.add(f"{path.relative_to(ROOT)}:{line} imports {name} ({sorted(names)})")
     assert not wrong
@@ -189,7 +201,14 @@ HARMLESS = (
 
 def test_set_up_names_no_download_address() -> None:
     """Packages come from whatever registries the machine's own clients are set up for."""
-    files = ["requirements.lock", "scripts/setup", "scripts/_run", "conf/jars/pom.xml", ".ci/run"]
+    files = [
+        "requirements.lock",
+        "requirements-train.lock",
+        "scripts/setup",
+        "scripts/_run",
+        "conf/jars/pom.xml",
+        ".ci/run",
+    ]
     for name in files:
         for number, line in enumerate((ROOT / name).read_text("utf-8").splitlines(), start=1):
             rest = line
