@@ -46,7 +46,7 @@ def compose_cascade(settings: Settings, metrics: Metrics | None = None) -> LiveC
         audit=files.audit,
         max_bytes=settings.limits.max_bytes,
         max_text_chars=settings.limits.max_text_chars,
-        on_stage=lambda stage, us: counts.observe("stage_time_us", us, stage=stage),
+        on_stage=lambda stage, us: counts.histogram("stage_time_us", stage=stage).observe(us),
     )
     return LiveCascade(cascade)
 

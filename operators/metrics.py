@@ -51,34 +51,88 @@ BOUNDS: Final[dict[str, tuple[float, ...]]] = {
 }
 
 
+_LABELS: Final = {meaning.name: meaning.labels for meaning in CATALOGUE}
+
+
+class Family:
+    """One counter by the values of its labels."""
+
+    __slots__ = ("_labels", "_name", "values")
+
+    def __init__(self, name: str, labels: tuple[str, ...]) -> None:
+        self._name = name
+        self._labels = labels
+        self.values: dict[tuple[str, ...], float] = {}
+
+    def add(self, *labels: str) -> None:
+        """Count one, under the values of the labels in their order."""
+        self.values[labels] = self.values.get(labels, 0) + 1
+
+    def series(self) -> dict[tuple[str, Labels], float]:
+        """Present values under their full names."""
+        names = self._labels
+        return {
+            (self._name, tuple(zip(names, labels, strict=True))): value
+            for labels, value in self.values.items()
+        }
+
+
+class Histogram:
+    """Observations of one quantity, by the bounds of `BOUNDS`."""
+
+    __slots__ = ("_bounds", "_counts", "_labels", "_name", "total")
+
+    def __init__(self, name: str, labels: Labels) -> None:
+        self._name = name
+        self._labels = labels
+        self._bounds = BOUNDS[name]
+        self._counts = [0] * (len(self._bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, value: float) -> None:
+        """Add one observation."""
+        self._counts[bisect.bisect_left(self._bounds, value)] += 1
+        self.total += value
+
+    def series(self) -> dict[tuple[str, Labels], float]:
+        """Cumulative counts, as Prometheus reads them."""
+        name, labels = self._name, self._labels
+        found: dict[tuple[str, Labels], float] = {}
+        running = 0
+        for bound, count in zip((*map(str, self._bounds), "+Inf"), self._counts, strict=True):
+            running += count
+            found[f"{name}_bucket", (*labels, ("le", bound))] = running
+        found[f"{name}_sum", labels] = self.total
+        found[f"{name}_count", labels] = running
+        return found
+
+
 class Metrics:
     """Counts since the start, and what has changed since the last `flush`."""
 
     def __init__(self) -> None:
-        self._counts: dict[tuple[str, Labels], float] = {}
+        self._families: dict[str, Family] = {}
+        self._histograms: dict[tuple[str, Labels], Histogram] = {}
         self._flushed: dict[tuple[str, Labels], float] = {}
 
-    def count(self, name: str, amount: float = 1, **labels: str) -> None:
-        """Add to a counter."""
-        key = (name, tuple(labels.items()))
-        self._counts[key] = self._counts.get(key, 0) + amount
+    def counter(self, name: str) -> Family:
+        """Give the counter of that name in `CATALOGUE`."""
+        family = self._families.get(name)
+        if family is None:
+            family = self._families[name] = Family(name, _LABELS[name])
+        return family
 
-    def observe(self, name: str, value: float, **labels: str) -> None:
-        """Add one observation to a histogram of `BOUNDS`."""
-        bounds = BOUNDS[name]
-        at = bisect.bisect_left(bounds, value)
-        le = str(bounds[at]) if at < len(bounds) else "+Inf"
-        pairs = tuple(labels.items())
-        counts = self._counts
-        # Not cumulative yet: made so by `flush`, which is rare.
-        bucket = (f"{name}_bucket", (*pairs, ("le", le)))
-        counts[bucket] = counts.get(bucket, 0) + 1
-        total = (f"{name}_sum", pairs)
-        counts[total] = counts.get(total, 0) + value
+    def histogram(self, name: str, **labels: str) -> Histogram:
+        """Give the histogram of that name and these labels."""
+        key = (name, tuple(labels.items()))
+        histogram = self._histograms.get(key)
+        if histogram is None:
+            histogram = self._histograms[key] = Histogram(*key)
+        return histogram
 
     def value(self, name: str, **labels: str) -> float:
-        """A counter's present value; 0 where nothing was counted."""
-        return self._counts.get((name, tuple(labels.items())), 0)
+        """A series' present value; 0 where nothing was counted."""
+        return self._series().get((name, tuple(labels.items())), 0)
 
     def flush(self, add: Callable[[str, Labels, int], None]) -> bool:
         """Hand on what has changed.
@@ -90,7 +144,7 @@ class Metrics:
             Whether anything had changed.
         """
         changed = False
-        for (name, labels), value in self._cumulative().items():
+        for (name, labels), value in self._series().items():
             grown = int(value) - int(self._flushed.get((name, labels), 0))
             if grown:
                 add(name, labels, grown)
@@ -98,18 +152,8 @@ class Metrics:
                 changed = True
         return changed
 
-    def _cumulative(self) -> dict[tuple[str, Labels], float]:
-        result: dict[tuple[str, Labels], float] = {}
-        series: dict[tuple[str, Labels], dict[str, float]] = {}
-        for (name, labels), value in self._counts.items():
-            if name.endswith("_bucket"):
-                series.setdefault((name, labels[:-1]), {})[labels[-1][1]] = value
-            else:
-                result[name, labels] = value
-        for (name, labels), by_bound in series.items():
-            total = 0.0
-            for bound in (*map(str, BOUNDS[name.removesuffix("_bucket")]), "+Inf"):
-                total += by_bound.get(bound, 0)
-                result[name, (*labels, ("le", bound))] = total
-            result[name.removesuffix("_bucket") + "_count", labels] = total
-        return result
+    def _series(self) -> dict[tuple[str, Labels], float]:
+        found: dict[tuple[str, Labels], float] = {}
+        for one in (*self._families.values(), *self._histograms.values()):
+            found |= one.series()
+        return found

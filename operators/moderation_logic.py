@@ -117,8 +117,21 @@ class ModerationLogic:
         self._topics = topics
         self._velocity = velocity
         self._now_ms = now_ms
-        self._metrics = metrics
         self._check_key = check_key
+        self._redeliveries = metrics.counter("redeliveries")
+        self._uploads = metrics.counter("uploads")
+        self._state_resets = metrics.counter("state_resets")
+        self._batches = metrics.counter("batches")
+        self._reviews = metrics.counter("reviews")
+        self._decisions = metrics.counter("decisions")
+        self._decided_category = metrics.counter("decided_category")
+        self._cache_hits = metrics.counter("cache_hits")
+        self._degraded = metrics.counter("degraded")
+        self._dead_letters = metrics.counter("dead_letters")
+        self._state_bytes = metrics.histogram("state_bytes")
+        self._batch_size = metrics.histogram("batch_size")
+        self._batch_time = metrics.histogram("batch_time_ms")
+        self._latency = metrics.histogram("latency_ms")
         self._ticks: TickBatch[_Waiting, Scored] = TickBatch(self._moderate, max_batch)
         self._mirrors: dict[str, _Mirror] = {}
 
@@ -150,14 +163,21 @@ class ModerationLogic:
         ring = self._mirror(key, state).ring
         velocity = ring.observe(_event(item))
         if velocity.duplicate:
-            self._metrics.count("redeliveries")
-        self._metrics.count("uploads", content_type=item.upload.content_type)
-        arrived = msgspec.structs.replace(arrived, velocity=velocity)
+            self._redeliveries.add()
+        self._uploads.add(item.upload.content_type)
+        arrived = Arrived(
+            arrived.raw,
+            arrived.topic,
+            arrived.partition,
+            arrived.offset,
+            arrived.broker_ms,
+            velocity,
+        )
         waiting = [w.arrived for w in self._ticks.items(key)]
         waiting.append(arrived)
         value = encode_state(ring.encode(), waiting)
         state.update(value)
-        self._metrics.observe("state_bytes", len(value))
+        self._state_bytes.observe(len(value))
         self._ticks.add(key, _Waiting(arrived, item.with_velocity(velocity)))
         return ()
 
@@ -185,7 +205,7 @@ class ModerationLogic:
             mirror = _Mirror(VelocityRing(velocity, self._velocity))
         except (StateError, ValueError):
             # Losing a user's counters is better than losing all their uploads.
-            self._metrics.count("state_resets")
+            self._state_resets.add()
             waiting = []
             mirror = _Mirror(VelocityRing(None, self._velocity))
         self._mirrors[key] = mirror
@@ -217,9 +237,9 @@ class ModerationLogic:
             if len(batch) > 1:
                 return [records for w in batch for records in self._moderate([w])]
             return [(self._dead_letter(batch[0].arrived, "internal", "$", type(error).__name__),)]
-        self._metrics.count("batches")
-        self._metrics.observe("batch_size", len(batch))
-        self._metrics.observe("batch_time_ms", (time.perf_counter() - started) * 1e3)
+        self._batches.add()
+        self._batch_size.observe(len(batch))
+        self._batch_time.observe((time.perf_counter() - started) * 1e3)
         return scored
 
     def _records(self, outcome: Outcome) -> Scored:
@@ -231,7 +251,7 @@ class ModerationLogic:
             records.append(Record(topics.audit, key, _encode(outcome.audit)))
         if outcome.review is not None:
             records.append(Record(topics.review, key, _encode(outcome.review)))
-            self._metrics.count("reviews", why=outcome.review.why)
+            self._reviews.add(outcome.review.why)
         if outcome.enforcement is not None:
             records.append(Record(topics.enforcement, key, _encode(outcome.enforcement)))
         records.extend(Record(topics.feedback, key, _encode(row)) for row in outcome.feedback)
@@ -240,18 +260,17 @@ class ModerationLogic:
 
     def _count(self, outcome: Outcome) -> None:
         decision = outcome.decision
-        metrics = self._metrics
-        metrics.count("decisions", action=decision.action, stage=decision.stage)
+        self._decisions.add(decision.action, decision.stage)
         if decision.action != "allow":
-            metrics.count("decided_category", category=decision.category)
+            self._decided_category.add(decision.category)
         if decision.cache:
-            metrics.count("cache_hits", cache=decision.cache)
+            self._cache_hits.add(decision.cache)
         for dependency in decision.degraded:
-            metrics.count("degraded", dependency=dependency)
-        metrics.observe("latency_ms", decision.latency_ms)
+            self._degraded.add(dependency)
+        self._latency.observe(decision.latency_ms)
 
     def _dead_letter(self, arrived: Arrived, kind: str, field: str, message: str) -> Record:
-        self._metrics.count("dead_letters", kind=kind)
+        self._dead_letters.add(kind)
         letter = DeadLetter(
             raw=arrived.raw,
             topic=arrived.topic,

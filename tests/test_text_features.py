@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from udfs.text_features import BUCKETS, MAX_CHARS, MAX_TEXTS, features, occurrences
+from udfs.text_features import BUCKETS, features, occurrences
 
 texts = st.text(st.sampled_from("ab é!'1\n\t_да😀\u0301"), max_size=40)
 
@@ -77,20 +77,6 @@ def test_nothing_gives_nothing(batch: list[str]) -> None:
     found = features(batch)
     assert len(found.buckets) == 0
     assert found.bounds.tolist() == [0] * (len(batch) + 1)
-
-
-def test_a_full_call_is_taken_and_more_is_refused() -> None:
-    assert len(features(["a"] * MAX_TEXTS).bounds) == MAX_TEXTS + 1
-    assert features(["b" * (MAX_CHARS - 2)]).bounds[1] > 0
-    with pytest.raises(ValueError, match="at most"):
-        features(["a"] * (MAX_TEXTS + 1))
-    with pytest.raises(ValueError, match="at most"):
-        features(["b" * (MAX_CHARS - 1)])
-
-
-def test_the_last_of_a_full_call_is_not_lost() -> None:
-    found = features([""] * (MAX_TEXTS - 1) + ["idiot"])
-    assert set(found.buckets[found.bounds[-2] :].tolist()) == buckets("idiot")
 
 
 def test_hashes_do_not_change() -> None:

@@ -6,15 +6,14 @@ long harmless text is found by a close window that it fills. A close window sees
 has to be more convincing than a wide one by a margin.
 
 The score of a window is the sum of its features' weights over the square root of their
-number, per category. Weights are whole numbers and sums of whole numbers do not depend on
-their order, so a text's result is the same to the last bit in every batch.
+number, per category. Every text is scored by itself, compiled (`udfs.text_score`), so its
+result is the same to the last bit in every batch.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -24,7 +23,8 @@ import numpy.typing as npt
 
 from schemas.errors import ConfigError
 from udfs.calibration import Calibrator, FloatArray, Isotonic, Platt, sigmoid
-from udfs.text_features import BUCKETS, MAX_CHARS, MAX_TEXTS, SCHEME, features, occurrences
+from udfs.text_features import BUCKETS, SCHEME, Found, code_points, new_stamps
+from udfs.text_score import explain_words, score_windows
 
 MANIFEST: Final = "manifest.json"
 WEIGHTS: Final = "weights.npy"
@@ -33,15 +33,6 @@ WINDOW: Final = 512
 """Characters in a wide window. Neighbouring windows share half of it."""
 CLOSE_WINDOW: Final = 128
 """Characters in a close window. Texts that fit into one are scored as they are."""
-
-# Six weights of a bucket lie in two 64-bit words, three lanes of 21 bits each, moved up by
-# 128 to be non-negative. A window has fewer than 2**11 features: no lane can overflow.
-_LANES: Final = 3
-_LANE_BITS: Final = 21
-_OFFSET: Final = 128
-_LANE_MASK: Final = (1 << _LANE_BITS) - 1
-_SHIFTS: Final = np.arange(_LANES, dtype=np.int64) * _LANE_BITS
-_WORD: Final = re.compile(r"[^\x00-\x20]+")
 
 
 class FileEntry(msgspec.Struct, frozen=True):
@@ -103,7 +94,9 @@ class FastTextScorer:
     def __init__(self, manifest: FastTextManifest, weights: npt.NDArray[np.int8]) -> None:
         self.manifest = manifest
         self.weights = weights
-        self._packed = _pack(weights)
+        # Read in place by compiled code, which takes contiguous arrays.
+        self._columns = np.ascontiguousarray(weights)
+        self._stamps = new_stamps()
         self._scales = np.array(manifest.scales)
         self._biases = np.array(manifest.biases)
         self._margins = np.array(manifest.margins)
@@ -159,17 +152,21 @@ class FastTextScorer:
         """Uncalibrated scores, each the maximum over the text's windows."""
         if not texts:
             return np.empty((0, len(self.categories)))
+        codes = code_points("".join(texts))
+        ends = np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)))
         if max(map(len, texts)) <= self.manifest.close_window:
-            return self._pieces(texts)
-        pieces: list[str] = []
-        firsts, is_close = [], []
-        for text in texts:
-            firsts.append(len(pieces))
-            for start, end, close in self._windows(len(text)):
-                pieces.append(text[start:end])
-                is_close.append(close)
-        scores = self._pieces(pieces)
-        scores[is_close] -= self._margins
+            starts = np.zeros(len(texts), np.int64)
+            starts[1:] = ends[:-1]
+            return self._pieces(codes, starts, ends)
+        places: list[tuple[int, int, bool]] = []
+        firsts = []
+        for text, end in zip(texts, ends.tolist(), strict=True):
+            firsts.append(len(places))
+            first = end - len(text)
+            places += [(first + b, min(first + e, end), c) for b, e, c in self._windows(len(text))]
+        windows = np.array(places, np.int64)
+        scores = self._pieces(codes, windows[:, 0].copy(), windows[:, 1].copy())
+        scores[windows[:, 2] != 0] -= self._margins
         return np.maximum.reduceat(scores, firsts, axis=0)
 
     def explain(self, text: str, category: str, limit: int = 5) -> list[tuple[int, int, float]]:
@@ -188,31 +185,22 @@ class FastTextScorer:
             ValueError: the category is not one of the model's.
         """
         column = self.categories.index(category)
-        windows = self._windows(len(text))
-        scores = self._pieces([text[start:end] for start, end, _ in windows])[:, column]
-        scores -= [self._margins[column] if close else 0.0 for *_, close in windows]
-        begin, stop, _ = windows[int(scores.argmax())]
-        piece = text[begin:stop]
-        found = occurrences(piece)
-        if not len(found.buckets):
-            return []
-        # As in scoring, each feature counts once: at its first place.
-        _, first = np.unique(found.buckets, return_index=True)
-        unit = float(self._scales[column] / np.sqrt(len(first)))
-        halves = self.weights[found.buckets[first], column] * (unit / 2)
-        words = [match.span() for match in _WORD.finditer(piece)]
-        # The word of every character: how many words have begun up to it.
-        word_of = np.zeros(len(piece), np.int64)
-        word_of[[start for start, _ in words]] = 1
-        word_of = np.cumsum(word_of) - 1
-        totals = np.bincount(word_of[found.starts[first]], halves, len(words))
-        totals += np.bincount(word_of[found.ends[first] - 1], halves, len(words))
-        out = []
-        for i in np.argsort(-totals, kind="stable")[:limit].tolist():
-            if totals[i] > 0:
-                start, end = words[i]
-                out.append((start + begin, end + begin, float(totals[i])))
-        return out
+        codes = code_points(text)
+        windows = [(b, min(e, len(text)), c) for b, e, c in self._windows(len(text))]
+        begin, stop, _ = windows[0]
+        if len(windows) > 1:
+            places = np.array(windows, np.int64)
+            scores = self._pieces(codes, places[:, 0].copy(), places[:, 1].copy())[:, column]
+            scores -= places[:, 2] * self._margins[column]
+            begin, stop, _ = windows[int(scores.argmax())]
+        words = np.empty((stop - begin + 1, 2), np.int64)
+        totals = np.empty(stop - begin + 1)
+        count = explain_words(
+            codes, begin, stop, self._columns, column, float(self._scales[column]),
+            self._stamps, *Found.room_for(stop - begin), words, totals,
+        )  # fmt: skip
+        raised = [(-total, i) for i, total in enumerate(totals[:count].tolist()) if total > 0]
+        return [(*words[i].tolist(), -negated) for negated, i in sorted(raised)[:limit]]
 
     def __getstate__(self) -> dict[str, Any]:
         return {"manifest": self.manifest, "weights": self.weights}
@@ -234,27 +222,19 @@ class FastTextScorer:
             out += [(start, start + close, True) for start in window_starts(length, close)]
         return out
 
-    def _pieces(self, pieces: Sequence[str]) -> FloatArray:
-        """Raw scores of texts no longer than a wide window, shape (len(pieces), categories)."""
-        parts = [self._slice(part) for part in _slices(pieces)]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-    def _slice(self, pieces: Sequence[str]) -> FloatArray:
-        found = features(pieces)
-        counts = np.diff(found.bounds)
-        sums = np.empty((len(pieces), len(self._packed), _LANES), np.int64)
-        running = np.empty(len(found.buckets) + 1, np.int64)
-        running[0] = 0
-        for i, packed in enumerate(self._packed):
-            # Differences of the running sum are exact even where it wraps around.
-            packed.take(found.buckets, out=running[1:], mode="clip")
-            np.add.accumulate(running, out=running)
-            sums[:, i] = np.diff(running[found.bounds])[:, None] >> _SHIFTS
-        sums &= _LANE_MASK
-        flat = sums.reshape(len(pieces), -1)[:, : len(self.categories)]
-        flat = flat - (counts * _OFFSET)[:, None]
-        length = np.sqrt(np.maximum(counts, 1))[:, None]
-        return np.asarray(flat * self._scales / length + self._biases)
+    def _pieces(
+        self,
+        codes: npt.NDArray[np.uint32],
+        starts: npt.NDArray[np.int64],
+        ends: npt.NDArray[np.int64],
+    ) -> FloatArray:
+        """Raw scores of windows `codes[start:end]`, shape (windows, categories)."""
+        out = np.empty((len(starts), len(self.categories)))
+        room = Found.room_for(self.manifest.window)
+        score_windows(
+            codes, starts, ends, self._columns, self._scales, self._biases, self._stamps, *room, out
+        )
+        return out
 
 
 def window_starts(length: int, window: int) -> list[int]:
@@ -263,29 +243,6 @@ def window_starts(length: int, window: int) -> list[int]:
         return [0]
     last = length - window
     return [*range(0, last, window // 2), last]
-
-
-def _slices(pieces: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Parts that `features` can take at once."""
-    start = size = 0
-    for i, piece in enumerate(pieces):
-        size += len(piece) + 2
-        if size > MAX_CHARS or i - start >= MAX_TEXTS:
-            yield pieces[start:i]
-            start, size = i, len(piece) + 2
-    yield pieces[start:] if start else pieces
-
-
-def _pack(weights: npt.NDArray[np.int8]) -> list[npt.NDArray[np.int64]]:
-    """Columns three by three as lanes of 64-bit words, moved up to be non-negative."""
-    out = []
-    for first in range(0, weights.shape[1], _LANES):
-        columns = weights[:, first : first + _LANES].astype(np.int64) + _OFFSET
-        packed = np.zeros(len(weights), np.int64)
-        for lane in range(columns.shape[1]):
-            packed |= columns[:, lane] << int(_SHIFTS[lane])
-        out.append(packed)
-    return out
 
 
 def _check_manifest(manifest: FastTextManifest, path: Path) -> None:

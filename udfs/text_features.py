@@ -1,61 +1,55 @@
-"""Hashed features of short texts, a batch at a time, in numpy alone.
+"""Hashed features of short texts, compiled.
 
 A text becomes the set of its words, pairs of neighbouring words, and pieces of three and four
 characters inside words (the space before and after a word counts as part of it), each hashed
 into one of `2**BITS` buckets. A set, not a bag: saying a thing twice counts once, so flooding
 a text with repeats moves nothing.
 
-The whole batch is one array of code points. Pieces are hashed by a rolling multiply-add;
-words by differences of one running sum of `code * BASE**position` (mod 2**64), shifted back
-by the inverse power, so that a word hashes alike wherever it stands. No loop runs per text,
-and no text sees its neighbours: a batch and one text alone give the same features.
+Scoring, explaining and training all call `collect`: there is one definition of a feature.
 """
 
 from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
+import numba
 import numpy as np
 import numpy.typing as npt
+
+from udfs.compiled import CODES, compiled
 
 BITS: Final = 18
 """log2 of the number of buckets."""
 BUCKETS: Final = 1 << BITS
-MAX_CHARS: Final = 1 << 16
-"""Most characters that one call takes, texts and the two spaces around each together."""
-MAX_TEXTS: Final = 1 << (32 - BITS)
-"""Most texts that one call takes: text number and bucket share one 32-bit sort key."""
+PER_CHARACTER: Final = 4
+"""Most features that a character can add."""
 
 SCHEME: Final = "words-pairs-pieces34/1"
 """Names what is computed here. A model trained under another scheme must be refused."""
 
 _SPACE: Final = np.uint32(0x20)
 # Multipliers: FNV's prime to roll, Knuth's golden-ratio constants to spread into high bits.
-_ROLL: Final = np.uint32(0x01000193)
-_SPREAD: Final = np.uint32(0x9E3779B1)
-_SHIFT: Final = np.uint32(32 - BITS)
-_BASE: Final = 0x9E3779B97F4A7C15
-_SPREAD64: Final = np.uint64(_BASE)
+_ROLL: Final = np.uint64(0x01000193)
+_SPREAD: Final = np.uint64(0x9E3779B1)
+_LOW: Final = np.uint64(0xFFFFFFFF)
+_SHIFT: Final = np.uint64(32 - BITS)
+_BASE: Final = np.uint64(0x9E3779B97F4A7C15)
 _PAIR: Final = np.uint64(0xD6E8FEB86659FD93)
 _SHIFT64: Final = np.uint64(64 - BITS)
+_BEYOND: Final = 0xFFFF
 
-
-def _powers(base: int) -> npt.NDArray[np.uint64]:
-    out = np.full(MAX_CHARS, base, np.uint64)
-    out[0] = 1
-    np.multiply.accumulate(out, out=out)
-    return out
-
-
-_POWER: Final = _powers(_BASE)
-_INVERSE: Final = _powers(pow(_BASE, -1, 1 << 64))
 # Letters, digits and marks make words (marks, or Hindi would fall apart); the last entry
 # stands for everything beyond the basic plane, where emoji are.
 _IN_WORD: Final = np.array(
-    [unicodedata.category(chr(code))[0] in "LNM" for code in range(0xFFFF)] + [True]
+    [unicodedata.category(chr(code))[0] in "LNM" for code in range(_BEYOND)] + [True]
 )
+
+_I: Final = numba.int64
+_U: Final = numba.uint64
+_INTS: Final = numba.types.Array(numba.int64, 1, "C")
+_STAMPS: Final = numba.types.Array(numba.uint32, 1, "C")
 
 
 class Features(NamedTuple):
@@ -65,122 +59,169 @@ class Features(NamedTuple):
     bounds: npt.NDArray[np.int64]
 
 
-class Occurrences(NamedTuple):
-    """Every occurrence of a feature in one text; code points `starts[i]:ends[i]` make it up."""
+class Found(NamedTuple):
+    """Room for the features of one text: each feature once, with its first place.
+
+    Code points `starts[i]:ends[i]` of the text make up the feature in `buckets[i]`.
+    """
 
     buckets: npt.NDArray[np.int64]
     starts: npt.NDArray[np.int64]
     ends: npt.NDArray[np.int64]
 
+    @classmethod
+    def room_for(cls, characters: int) -> Found:
+        """Make room for a text of so many characters."""
+        size = PER_CHARACTER * (characters + 2)
+        return cls(np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size, np.int64))
 
-class _Hashes(NamedTuple):
-    """Hashes of a padded batch; `piece3[i]` and `piece4[i]` start at code point `i`."""
 
-    piece3: npt.NDArray[np.uint32]
-    keep3: npt.NDArray[np.bool_]
-    piece4: npt.NDArray[np.uint32]
-    keep4: npt.NDArray[np.bool_]
-    word: npt.NDArray[np.uint64]
-    word_start: npt.NDArray[np.int64]
-    word_end: npt.NDArray[np.int64]
-    pair: npt.NDArray[np.uint64]
+def new_stamps() -> npt.NDArray[np.uint32]:
+    """Scratch of `collect`: when each bucket was last seen, and in the last place the count."""
+    return np.zeros(BUCKETS + 1, np.uint32)
+
+
+def code_points(text: str) -> npt.NDArray[np.uint32]:
+    """Code points of a text (or of several, joined)."""
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+
+
+@compiled(_U(CODES, _I, _I, _I))
+def _code(codes: Any, start: int, stop: int, at: int) -> Any:
+    """One code point, with a space before and after the text; line ends are spaces."""
+    if at < start or at >= stop or codes[at] < _SPACE:
+        return np.uint64(_SPACE)
+    return np.uint64(codes[at])
+
+
+@compiled(_I(_STAMPS, _U, _INTS, _INTS, _INTS, _I, _I, _I, _I))
+def _keep(
+    stamps: Any,
+    mark: Any,
+    buckets: Any,
+    starts: Any,
+    ends: Any,
+    n: int,
+    bucket: int,
+    b: int,
+    e: int,
+) -> int:
+    if stamps[bucket] == mark:
+        return n
+    stamps[bucket] = mark
+    buckets[n] = bucket
+    starts[n] = b
+    ends[n] = e
+    return n + 1
+
+
+@compiled(_I(CODES, _I, _I, numba.boolean, _STAMPS, _U, _INTS, _INTS, _INTS, _I))
+def _words(
+    codes: Any,
+    start: int,
+    stop: int,
+    pairs: bool,
+    stamps: Any,
+    mark: Any,
+    buckets: Any,
+    starts: Any,
+    ends: Any,
+    n: int,
+) -> int:
+    """Words, or pairs of neighbouring words."""
+    before, before_at = np.uint64(0), np.int64(-1)
+    at = start
+    while at < stop:
+        if not _IN_WORD[min(_code(codes, start, stop, at), np.uint64(_BEYOND))]:
+            at += 1
+            continue
+        begin, word, power = at, np.uint64(0), np.uint64(1)
+        while at < stop:
+            code = _code(codes, start, stop, at)
+            if not _IN_WORD[min(code, np.uint64(_BEYOND))]:
+                break
+            word += code * power
+            power *= _BASE
+            at += 1
+        if not pairs:
+            bucket = np.int64((word * _BASE) >> _SHIFT64)
+            n = _keep(stamps, mark, buckets, starts, ends, n, bucket, begin, at)
+        elif before_at >= 0:
+            bucket = np.int64(((before * _PAIR + word) * _BASE) >> _SHIFT64)
+            n = _keep(stamps, mark, buckets, starts, ends, n, bucket, before_at, at)
+        before, before_at = word, begin
+    return n
+
+
+@compiled(_I(CODES, _I, _I, _STAMPS, _INTS, _INTS, _INTS))
+def collect(
+    codes: Any, start: int, stop: int, stamps: Any, buckets: Any, starts: Any, ends: Any
+) -> int:
+    """Find the features of `codes[start:stop]`, each once, at its first place.
+
+    Args:
+        codes: code points.
+        start: where the text begins in them.
+        stop: where it ends.
+        stamps: scratch, see `new_stamps`.
+        buckets: is filled, see `Found`.
+        starts: likewise; places count from the start of `codes`.
+        ends: likewise.
+
+    Returns:
+        How many there are.
+    """
+    if stamps[BUCKETS] == np.uint32(_LOW):
+        stamps[:] = 0
+    stamps[BUCKETS] += np.uint32(1)
+    mark = np.uint64(stamps[BUCKETS])
+    n = 0
+    space = np.uint64(_SPACE)
+    # A piece may begin or end with a space but hold none inside: it stays within one word.
+    for at in range(start - 1, stop - 1):
+        c1 = _code(codes, start, stop, at + 1)
+        if c1 == space:
+            continue
+        c0, c2 = _code(codes, start, stop, at), _code(codes, start, stop, at + 2)
+        piece = (((c0 * _ROLL + c1) * _ROLL) + c2) & _LOW
+        bucket = np.int64(((piece * _SPREAD) & _LOW) >> _SHIFT)
+        begin = at + 1 if c0 == space else at
+        end = at + 2 if c2 == space else at + 3
+        n = _keep(stamps, mark, buckets, starts, ends, n, bucket, begin, end)
+    for at in range(start - 1, stop - 2):
+        c1, c2 = _code(codes, start, stop, at + 1), _code(codes, start, stop, at + 2)
+        if space in (c1, c2):
+            continue
+        c0, c3 = _code(codes, start, stop, at), _code(codes, start, stop, at + 3)
+        piece = ((((c0 * _ROLL + c1) * _ROLL) + c2) * _ROLL + c3) & _LOW
+        bucket = np.int64(((piece * _SPREAD) & _LOW) >> _SHIFT)
+        begin = at + 1 if c0 == space else at
+        end = at + 3 if c3 == space else at + 4
+        n = _keep(stamps, mark, buckets, starts, ends, n, bucket, begin, end)
+    # Words first, then pairs: a bucket that both fall into keeps the word's place.
+    for pairs in (False, True):
+        n = _words(codes, start, stop, pairs, stamps, mark, buckets, starts, ends, n)
+    return n
 
 
 def features(texts: Sequence[str]) -> Features:
-    """Hash a batch.
-
-    Args:
-        texts: normalised texts; at most `MAX_TEXTS`, and `MAX_CHARS` characters with the two
-            spaces that are set around each.
-
-    Raises:
-        ValueError: the batch is larger than that.
-    """
-    count = len(texts)
-    if count == 0:
-        return Features(np.empty(0, np.uint32), np.zeros(1, np.int64))
-    codes = _codes(texts)
-    if count > MAX_TEXTS or len(codes) > MAX_CHARS:
-        raise ValueError(f"at most {MAX_TEXTS} texts and {MAX_CHARS} characters a call")
-    owners = np.arange(count + 1, dtype=np.uint32) << np.uint32(BITS)
-    owner = owners[:count].repeat(np.fromiter(map(len, texts), np.int64, count) + 2)
-    h = _hash(codes)
-    word_owner = owner[h.word_start]
-    same = word_owner[:-1] == word_owner[1:]
-    keys = np.concatenate(
-        (
-            (h.piece3 | owner[:-2])[h.keep3],
-            (h.piece4 | owner[:-3])[h.keep4],
-            h.word.astype(np.uint32) | word_owner,
-            (h.pair.astype(np.uint32) | word_owner[:-1])[same],
-        )
-    )
-    keys.sort()
-    fresh = np.empty(len(keys), np.bool_)
-    fresh[:1] = True
-    np.not_equal(keys[1:], keys[:-1], out=fresh[1:])
-    keys = keys[fresh]
-    bounds = keys.searchsorted(owners)
-    # The last bound would wrap to 0 for a full batch.
-    bounds[count] = len(keys)
-    return Features(keys & np.uint32(BUCKETS - 1), bounds)
+    """Hash a batch: what training reads. The buckets of each text come in rising order."""
+    stamps = new_stamps()
+    rows: list[npt.NDArray[np.int64]] = []
+    for text in texts:
+        codes = code_points(text)
+        room = Found.room_for(len(codes))
+        count = collect(codes, 0, len(codes), stamps, *room)
+        rows.append(np.sort(room.buckets[:count]))
+    bounds = np.zeros(len(rows) + 1, np.int64)
+    np.cumsum([len(row) for row in rows], out=bounds[1:])
+    buckets = np.concatenate(rows) if rows else np.empty(0, np.int64)
+    return Features(buckets.astype(np.uint32), bounds)
 
 
-def occurrences(text: str) -> Occurrences:
-    """Features of one text with their places, without the spaces at a piece's ends.
-
-    Args:
-        text: at most `MAX_CHARS - 2` characters.
-    """
-    codes = _codes((text,))
-    h = _hash(codes)
-    at3, at4 = np.flatnonzero(h.keep3), np.flatnonzero(h.keep4)
-    starts = np.concatenate((at3, at4, h.word_start, h.word_start[:-1]))
-    ends = np.concatenate((at3 + 3, at4 + 4, h.word_end, h.word_end[1:]))
-    buckets = np.concatenate(
-        (h.piece3[at3], h.piece4[at4], h.word.astype(np.uint32), h.pair.astype(np.uint32))
-    )
-    starts += codes[starts] == _SPACE
-    ends -= codes[ends - 1] == _SPACE
-    # One space stands before the text.
-    return Occurrences(buckets.astype(np.int64), starts - 1, ends - 1)
-
-
-def _codes(texts: Sequence[str]) -> npt.NDArray[np.uint32]:
-    """Code points of the batch, a space before and after each text; line ends become spaces."""
-    padded = f" {'  '.join(texts)} "
-    codes = np.frombuffer(padded.encode("utf-32-le", "surrogatepass"), np.uint32)
-    return np.maximum(codes, _SPACE)
-
-
-def _hash(codes: npt.NDArray[np.uint32]) -> _Hashes:
-    rolling = codes[:-1] * _ROLL
-    rolling += codes[1:]
-    piece3 = rolling[:-1] * _ROLL
-    piece3 += codes[2:]
-    piece4 = piece3[:-1] * _ROLL
-    piece4 += codes[3:]
-    # A piece may begin or end with a space but hold none inside: it stays within one word,
-    # and so within one text.
-    solid = codes != _SPACE
-    keep3 = solid[1:-1]
-    keep4 = keep3[:-1] & keep3[1:]
-    in_word = _IN_WORD[np.minimum(codes, 0xFFFF)]
-    edges = np.flatnonzero(in_word[1:] != in_word[:-1]) + 1
-    start, end = edges[0::2], edges[1::2]
-    running = np.zeros(len(codes) + 1, np.uint64)
-    np.multiply(codes, _POWER[: len(codes)], out=running[1:])
-    np.add.accumulate(running, out=running)
-    word = (running[end] - running[start]) * _INVERSE[start]
-    pair = word[:-1] * _PAIR
-    pair += word[1:]
-    return _Hashes(
-        (piece3 * _SPREAD) >> _SHIFT,
-        keep3,
-        (piece4 * _SPREAD) >> _SHIFT,
-        keep4,
-        (word * _SPREAD64) >> _SHIFT64,
-        start,
-        end,
-        (pair * _SPREAD64) >> _SHIFT64,
-    )
+def occurrences(text: str) -> Found:
+    """Features of one text with their first places."""
+    codes = code_points(text)
+    room = Found.room_for(len(codes))
+    count = collect(codes, 0, len(codes), new_stamps(), *room)
+    return Found(*(array[:count] for array in room))

@@ -17,7 +17,7 @@ from scripts.cli.training_data import Example
 from scripts.cli.training_noise import misspell
 from udfs.normalise import normalise
 from udfs.text_fast import CLOSE_WINDOW
-from udfs.text_features import BUCKETS, MAX_CHARS, features
+from udfs.text_features import BUCKETS, features
 
 PRESUMED_WEIGHT: Final = 0.5
 """What a presumed label weighs beside one that somebody gave."""
@@ -132,24 +132,7 @@ def _parts(text: str, rng: random.Random) -> Iterator[str]:
 
 def hashed(texts: Sequence[str]) -> sp.csr_matrix:
     """Features of whole texts as a matrix of ones, shape (len(texts), BUCKETS)."""
-    columns, counts = [], [np.zeros(1, np.int64)]
-    for batch in batches(texts, MAX_CHARS // 2):
-        found = features(batch)
-        columns.append(found.buckets.astype(np.int32))
-        counts.append(np.diff(found.bounds))
-    starts = np.cumsum(np.concatenate(counts))
-    indices = np.concatenate(columns) if columns else np.empty(0, np.int32)
+    found = features(texts)
+    indices = found.buckets.astype(np.int32)
     ones = np.ones(len(indices), np.float32)
-    return sp.csr_matrix((ones, indices, starts), shape=(len(texts), BUCKETS))
-
-
-def batches(texts: Sequence[str], most_chars: int) -> Iterator[Sequence[str]]:
-    """Neighbouring texts, as many as have `most_chars` characters together (at least one)."""
-    start = size = 0
-    for i, text in enumerate(texts):
-        size += len(text) + 2
-        if size > most_chars and i > start:
-            yield texts[start:i]
-            start, size = i, len(text) + 2
-    if start < len(texts):
-        yield texts[start:]
+    return sp.csr_matrix((ones, indices, found.bounds), shape=(len(texts), BUCKETS))
