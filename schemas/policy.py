@@ -47,7 +47,9 @@ class SeverityRule(Part):
     meaning: Sentence
     action: Measure
     at: Probability | None = None
-    """A probability from here on has this severity; null takes `severity_from`."""
+    """A probability from here on has this severity; null takes `severity_from`. 1 is never: then
+    only definitive rules and banks find this severity, and however high a score is, no more than
+    the severity below follows from it."""
     tier: Tier
     """Tier of the review queue."""
     review: bool = False
@@ -135,7 +137,7 @@ class SeverityScores(Part):
 
 
 class SeverityFrom(Part):
-    """From which probability on a model's finding is of a severity."""
+    """From which probability on a model's finding is of a severity. 1 is never."""
 
     moderate: Probability
     severe: Probability
@@ -257,6 +259,15 @@ class PolicyDocument(Part):
                     "categories",
                     name,
                     "severities",
+                )
+            # What is critical is told by one number for scores and for matches.
+            if severe == 1 and self.severity_scores.severe > self.critical.above:
+                raise FaultError(
+                    f"must not be below severity_scores.severe ({self.severity_scores.severe:g}):"
+                    f" no score makes {name} severe, so a score may not bring its critical"
+                    " action either",
+                    "critical",
+                    "above",
                 )
         for index, condition in enumerate(self.conditions):
             if condition.category not in self.categories:

@@ -370,3 +370,14 @@ def test_the_hash_follows_the_content_and_not_its_looks() -> None:
 def test_every_text_category_is_in_the_policy() -> None:
     assert set(CLEAN) <= set(policy().categories)
     assert policy().version == "1"
+
+
+@pytest.mark.parametrize("p", [0.9, 0.96, 0.999, 1.0])
+def test_a_person_at_risk_is_seen_at_once_and_never_removed_by_a_score(p: float) -> None:
+    scores = scored(self_harm=p)
+    verdict = policy().decide(signals(scores=scores), scores)
+    assert (verdict.status, verdict.action) == ("rejected", "restrict")
+    assert (verdict.severity, verdict.tier) == ("moderate", 0)
+    assert (verdict.review_why, verdict.notify_user) == ("policy", True)
+    encouraged = signals(scores=scores, rules=(rule("self_harm"),))
+    assert policy().decide(encouraged, scores).action == "remove"

@@ -92,6 +92,13 @@ POLICY_MISTAKES = [
         "severities:\n      mild: {meaning: Suggestive",
     ),
     (
+        "critical: {above: 0.95}",
+        "critical: {above: 0.85}",
+        "critical.above: must not be below severity_scores.severe (0.9): no score makes self_harm"
+        " severe, so a score may not bring its critical action either",
+        "critical: {above",
+    ),
+    (
         "field: velocity.10s.repeats",
         "field: velocity.10s.repeat",
         "conditions.0.when.all.0.field: no such field 'velocity.10s.repeat'; velocity has"

@@ -12,7 +12,17 @@ from schemas.features import ThreadContext, UserFeatures
 from schemas.policy import PolicyDocument
 from schemas.policy_parts import MEASURES, SEVERITIES
 from schemas.upload import Account
-from tests.policy_kit import OLD_ACCOUNT, bad, document, good, policy, rule, signals, velocity
+from tests.policy_kit import (
+    OLD_ACCOUNT,
+    bad,
+    changed_policy,
+    document,
+    good,
+    policy,
+    rule,
+    signals,
+    velocity,
+)
 from udfs.contracts import Signals, Verdict
 from udfs.policy import Policy, Switches
 from udfs.policy_tables import strictness
@@ -141,9 +151,12 @@ def policies(draw: st.DrawFn) -> Policy:
     reject = sorted(draw(st.lists(st.floats(0.5, 1), min_size=4, max_size=4)))
     for band, a, r in zip(("cold", "low", "normal", "high"), approve, reject, strict=True):
         bands[band] |= {"approve_below": a, "reject_above": r}
-    moderate, severe = sorted(draw(st.tuples(probability, probability)))
+    below_never = st.floats(0, 1, exclude_max=True)
+    moderate, severe = sorted(draw(st.tuples(below_never, below_never)))
     data["severity_from"] = {"moderate": moderate, "severe": severe}
     data["critical"]["above"] = draw(probability)
+    # Goes only with a critical score that no match reaches; it has a law of its own below.
+    del data["categories"]["self_harm"]["severities"]["severe"]["at"]
     for name in ("toxicity", "threat"):
         steps = sorted(draw(st.lists(st.integers(0, 6), min_size=4, max_size=4)))
         for severity_name, step in zip(SEVERITIES, steps, strict=False):
@@ -166,3 +179,29 @@ def test_the_laws_hold_for_any_policy(
     assert by_score == sorted(by_score)
     by_reputation = [at(points[0][0], r) for r in sorted(r for _, r in points)]
     assert by_reputation == sorted(by_reputation, reverse=True)
+
+
+@given(
+    st.one_of(st.none(), st.floats(0, 1)),
+    st.floats(0.9, 1),
+    st.lists(probability | st.just(1.0), min_size=2, max_size=8),
+    users,
+)
+@settings(max_examples=100, deadline=None)
+def test_what_is_never_severe_by_a_score_is_never_removed_by_one(
+    moderate: float | None, critical: float, points: list[float], user: UserFeatures
+) -> None:
+    any_policy = changed_policy(
+        ("critical.above", critical), ("categories.self_harm.severities.moderate.at", moderate)
+    )
+    ranks = []
+    for p in sorted(points):
+        fused = {"self_harm": p}
+        verdict = any_policy.decide(signals(scores=fused, user=user), fused)
+        assert verdict.severity != "severe"
+        assert verdict.action != "remove"
+        ranks.append(rank(verdict))
+    assert ranks == sorted(ranks)
+    # A definitive severe match still removes.
+    found = any_policy.decide(signals(rules=(rule("self_harm"),), user=user), {"self_harm": 1.0})
+    assert (found.action, found.severity) == ("remove", "severe")

@@ -69,6 +69,7 @@ class CategoryTable(msgspec.Struct, frozen=True):
     definitive: tuple[Consequence, Consequence, Consequence]
     """Of a definitive rule or bank match, by severity."""
     critical: Consequence
+    """Of a score above the critical one, and of a match whose severity score is above it."""
     appealable: bool
     fail_closed: bool
     needs: frozenset[str]
@@ -230,7 +231,13 @@ class Tables:
             for severity, rule in zip(SEVERITIES, rules, strict=True)
         ]
         severe = rules[2]
-        moderate_from, severe_from = self._document.severity_from_of(category)
+        moderate_from, severe_from = map(_begin, self._document.severity_from_of(category))
+        critical = consequence(
+            "severe", category.critical_action, severe.tier, severe.review, severe.notify
+        )
+        if severe_from > 1:
+            # The strictest that a score can bring. Of matches none is critical in such a policy.
+            critical = measures[1] if moderate_from <= 1 else measures[0]
         return CategoryTable(
             name=name,
             columns=_columns(name, category),
@@ -241,9 +248,7 @@ class Tables:
             uncertain=_three([consequence(m.severity, "review", m.tier) for m in measures]),
             measures=_three(measures),
             definitive=_three(_without_removal(measures)),
-            critical=consequence(
-                "severe", category.critical_action, severe.tier, severe.review, severe.notify
-            ),
+            critical=critical,
             appealable=category.appealable,
             fail_closed=category.on_missing == "fail_closed",
             needs=frozenset(category.needs),
@@ -259,8 +264,8 @@ class Tables:
             columns=(name,),
             approve=approve,
             reject=reject,
-            moderate_from=document.severity_from.moderate,
-            severe_from=document.severity_from.severe,
+            moderate_from=_begin(document.severity_from.moderate),
+            severe_from=_begin(document.severity_from.severe),
             uncertain=_three(held),
             measures=_three(held),
             definitive=_three(held),
@@ -325,6 +330,11 @@ def _without_removal(measures: list[Consequence]) -> list[Consequence]:
             )
         )
     return result
+
+
+def _begin(probability: float) -> float:
+    """Where a severity begins for scores: 1 means never, even for a score of exactly 1."""
+    return math.inf if probability >= 1 else probability
 
 
 def _columns(name: str, category: CategoryPolicy) -> tuple[str, ...]:
