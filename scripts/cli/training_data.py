@@ -9,12 +9,13 @@ from __future__ import annotations
 import csv
 import re
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from schemas.categories import TEXT_CATEGORIES
 
@@ -108,6 +109,15 @@ class Example(msgspec.Struct, frozen=True):
     """What multiplies the weight, by category."""
     presumed: tuple[str, ...] = ()
     """Categories whose 0 nobody labelled: the kind of text makes it likely."""
+    votes: dict[str, tuple[int, int]] = {}
+    """By category: raters who saw it, raters in all; where the set tells."""
+    subset: str = ""
+    """Part of the set (a file, a video), for a holdout by origin."""
+    link: str = ""
+    """Texts that share one were made from each other."""
+    time: str = ""
+    """When it was posted (ISO 8601), where the set tells."""
+    language: str = "en"
 
 
 def read_all(folder: Path, *, irc_rows: int = 12_000) -> Iterator[Example]:
@@ -167,6 +177,7 @@ def _toxic_spans(source: Source, folder: Path) -> Iterator[Example]:
     # Sentences that two raters marked are toxic; those that none marked are not.
     root = folder / "toxic_spans"
     comment_of = {r["annotation"]: r["comment_id"] for r in _rows(root / "annotations.csv")}
+    raters_of = Counter(comment_of.values())
     marks: dict[str, list[tuple[str, str, int, int]]] = defaultdict(list)
     for row in _rows(root / "spans.csv"):
         comment = comment_of.get(row["annotation"])
@@ -177,6 +188,7 @@ def _toxic_spans(source: Source, folder: Path) -> Iterator[Example]:
         found = marks[row["comment_id"]]
         if len({rater for rater, *_ in found}) < 2:
             continue
+        raters = raters_of[row["comment_id"]]
         for sentence in _SENTENCE.finditer(row["comment_text"]):
             start, end = sentence.span()
             if end - start < 12:
@@ -184,7 +196,9 @@ def _toxic_spans(source: Source, folder: Path) -> Iterator[Example]:
             hit = [(rater, kind) for rater, kind, s, e in found if s < end and e > start]
             labels = _votes(hit)
             if labels:
-                yield _example(sentence.group().strip(), source, labels)
+                votes = {"toxicity": (len({rater for rater, _ in hit}), raters)}
+                example = _example(sentence.group().strip(), source, labels)
+                yield replace(example, votes=votes, link=f"toxic_spans/{row['comment_id']}")
 
 
 def _votes(hit: list[tuple[str, str]]) -> dict[str, int]:
@@ -204,7 +218,11 @@ def _davidson(source: Source, folder: Path) -> Iterator[Example]:
         labels = {"toxicity": int(kind != "2"), "hate_speech": int(kind == "0")}
         if kind == "2":
             labels["threat"] = 0
-        yield _example(row["tweet"], source, labels, ("self_harm",) if kind == "2" else ())
+        raters, hate = int(row["count"]), int(row["hate_speech"])
+        offensive = int(row["offensive_language"])
+        votes = {"toxicity": (hate + offensive, raters), "hate_speech": (hate, raters)}
+        example = _example(row["tweet"], source, labels, ("self_harm",) if kind == "2" else ())
+        yield replace(example, votes=votes)
 
 
 def _edos(source: Source, folder: Path) -> Iterator[Example]:
@@ -235,16 +253,22 @@ def _hatemoji(source: Source, folder: Path) -> Iterator[Example]:
                 "hate_speech": hate,
                 "threat": int(row["type"] == "threateninglanguage"),
             }
-            yield _example(row["text"], source, labels)
+            pair = "-".join(sorted((row["entry_id"], row["matched_id"])))
+            yield replace(
+                _example(row["text"], source, labels),
+                subset=name.removesuffix(".csv").rpartition("_")[2],
+                link=f"hatemoji/{pair}",
+            )
 
 
 def _told_br(source: Source, folder: Path) -> Iterator[Example]:
     # A label counts from two of three raters; from one it is unknown.
     for row in _rows(folder / "told_br/ToLD-BR_alpha.csv"):
-        votes = {
-            kind: sum(float(row[f"{kind}_{rater}"] or 0) for rater in (1, 2, 3))
+        said = {
+            kind: [float(row[f"{kind}_{rater}"] or 0) > 0 for rater in (1, 2, 3)]
             for kind in (*_HATE_VOTES, "obscene", "insult")
         }
+        votes = {kind: sum(own) for kind, own in said.items()}
         labels = {}
         for category, most in (
             ("toxicity", max(votes.values())),
@@ -256,7 +280,17 @@ def _told_br(source: Source, folder: Path) -> Iterator[Example]:
         if not any(votes.values()):
             presumed = ("threat", "sexual", "self_harm", "spam")
         if labels:
-            yield _example(row["text"], source, labels, presumed)
+            any_of = {
+                "toxicity": sum(map(any, zip(*said.values(), strict=True))),
+                "hate_speech": sum(
+                    map(any, zip(*(said[kind] for kind in _HATE_VOTES), strict=True))
+                ),
+            }
+            yield replace(
+                _example(row["text"], source, labels, presumed),
+                votes={category: (number, 3) for category, number in any_of.items()},
+                language="pt",
+            )
 
 
 def _sms(source: Source, folder: Path) -> Iterator[Example]:
@@ -267,7 +301,11 @@ def _sms(source: Source, folder: Path) -> Iterator[Example]:
 def _youtube(source: Source, folder: Path) -> Iterator[Example]:
     for path in sorted((folder / source.path).glob("*.csv")):
         for row in _rows(path):
-            yield _example(row["CONTENT"], source, {"spam": int(row["label"])})
+            yield replace(
+                _example(row["CONTENT"], source, {"spam": int(row["label"])}),
+                subset=path.stem,
+                time=row["DATE"],
+            )
 
 
 def _irc(source: Source, folder: Path, most: int) -> Iterator[Example]:
