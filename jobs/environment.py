@@ -99,7 +99,8 @@ def _options(settings: Settings, *, local: bool) -> dict[str, str]:
             "python.executable": sys.executable,
             "python.client.executable": sys.executable,
             "python.pythonpath": f"{sysconfig.get_paths()['purelib']}:{ROOT}",
-            "rest.port": str(flink.rest_port),
+            # 0: whichever port is free when Flink binds it.
+            "rest.bind-port": str(flink.rest_port),
             "rest.bind-address": "127.0.0.1",
             # A local mini-cluster: one slot a TaskManager means one operator a process there;
             # here the subtasks share this process and its GIL.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import time
 import urllib.error
 import urllib.request
@@ -41,28 +40,20 @@ def prepare_jvm(name: str, settings: Settings) -> None:
         os.environ["HADOOP_CLASSPATH"] = ":".join(filter(None, [known, str(prometheus_jar())]))
 
 
-def free_port() -> int:
-    """A TCP port of the loopback interface that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 class LocalJob:
     """One running job.
 
     Args:
         client: what `execute_async` gave.
-        rest_port: where the mini-cluster's REST interface and web UI listen.
     """
 
-    def __init__(self, client: Any, rest_port: int) -> None:
+    def __init__(self, client: Any) -> None:
         self._client = client
         # Asked for now: the mini-cluster goes with its job, and its status goes with it.
         self._result = client.get_job_execution_result()
         self._cancelled = False
-        self.url = f"http://127.0.0.1:{rest_port}"
+        self.url = _rest_url(client)
+        """Of the mini-cluster's REST interface and web UI."""
         self.job_id = str(client.get_job_id())
 
     def status(self) -> str:
@@ -116,3 +107,15 @@ class LocalJob:
             if time.monotonic() > deadline:
                 raise JobFailedError("the job did not stop within 20 s")
             time.sleep(0.05)
+
+
+def _rest_url(client: Any) -> str:
+    """Where the mini-cluster of a job listens.
+
+    The port is known only once Flink has it: one that was free before the JVM started may be
+    somebody else's by the time Flink binds it. The client keeps the mini-cluster to itself.
+    """
+    job_client = client._j_job_client
+    field = job_client.getClass().getDeclaredField("miniCluster")
+    field.setAccessible(True)
+    return str(field.get(job_client).getRestAddress().get().toString())

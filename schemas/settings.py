@@ -65,7 +65,12 @@ class TickSettings(_Section):
     """How uploads are put together into batches."""
 
     interval_ms: Positive = 5
+    """How long an upload waits for others that arrive with it."""
     max_batch: Positive = 256
+    late_after_ms: Positive = 40
+    """An upload that was taken by the broker so long ago comes out of a queue; it waits for
+    `late_interval_ms` instead, so that batches grow, and cost less each, where work piles up."""
+    late_interval_ms: Positive = 20
 
 
 class VelocitySettings(_Section):
@@ -88,8 +93,8 @@ class FlinkSettings(_Section):
     buffer_timeout_ms: Annotated[int, Field(ge=0)] = 1
     restart_attempts: Positive = 10
     restart_delay_ms: Positive = 500
-    metrics_port: str = "9249"
-    """Port or range for the Prometheus reporter; empty to do without."""
+    metrics_port: str = "9249-9260"
+    """Port or range for the Prometheus reporter, the first free one counts; empty to do without."""
     rest_port: int = 0
     """Web UI of a local mini-cluster; 0 picks a free one."""
     options: dict[str, str] = {}
@@ -112,7 +117,11 @@ class Settings(BaseSettings):
     """Everything that can be set. See the class of each section."""
 
     model_config = SettingsConfigDict(
-        frozen=True, extra="forbid", env_prefix="SLUICE_", env_nested_delimiter="__"
+        frozen=True,
+        extra="forbid",
+        env_prefix="SLUICE_",
+        env_nested_delimiter="__",
+        env_parse_none_str="null",  # as a profile says it
     )
 
     profile: str = "dev"

@@ -12,13 +12,13 @@ from typing import NamedTuple
 import msgspec
 import pytest
 
-from jobs.local import free_port
 from schemas.control import ControlAck, ControlMessage
 from schemas.decision import Decision
 from schemas.settings import ROOT, Settings
 from scripts.cli.consume import Record, open_consumer, records
 from scripts.cli.control import main
 from scripts.cli.control_topic import ControlTopic, now
+from scripts.cli.processes import free_port
 from tests.fakes import payload
 from tests.model_kit import write_model
 from tests.running_job import Answers, RunningJob, environment, line, publish

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.local import LOGS, LocalJob, free_port, prepare_jvm
+from jobs.local import LOGS, LocalJob, prepare_jvm
 from schemas.errors import SluiceError
 from schemas.settings import Settings, load_settings
 
@@ -54,8 +54,6 @@ def run(settings: Settings, *, bounded: bool, resume: bool = False) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    flink = settings.flink.model_copy(update={"rest_port": settings.flink.rest_port or free_port()})
-    settings = settings.model_copy(update={"flink": flink})
     prepare_jvm("moderation", settings)
     # PyFlink takes seconds to import: only once the settings are known to be right.
     from jobs.environment import make_environment  # noqa: PLC0415
@@ -65,7 +63,7 @@ def run(settings: Settings, *, bounded: bool, resume: bool = False) -> int:
     compose_cascade(settings)  # each file of the cascade is checked before anything starts
     env, t_env = make_environment(settings, resume=resume)
     build(t_env, settings, bounded=bounded)
-    job = LocalJob(env.execute_async("sluice-moderation"), flink.rest_port)
+    job = LocalJob(env.execute_async("sluice-moderation"))
     if not bounded and job.wait_until_reading(120, stop.is_set):
         print(f"web UI {job.url}", file=sys.stderr)
         print("ready", flush=True)
