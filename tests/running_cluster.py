@@ -79,15 +79,19 @@ class Load:
         settings: of the test's stack and topics.
         per_second: how many.
         users: how many take turns.
+        first: number of the first upload, where another load came before.
     """
 
-    def __init__(self, settings: Settings, *, per_second: int = 100, users: int = 20) -> None:
+    def __init__(
+        self, settings: Settings, *, per_second: int = 100, users: int = 20, first: int = 0
+    ) -> None:
         self._settings = settings
         self._pause_s = 1 / per_second
         self._users = users
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
-        self.sent = 0
+        self.sent = first
+        """Uploads so far, those of loads before this included."""
 
     def user(self, number: int) -> str:
         return f"user-{number % self._users}"
@@ -106,7 +110,7 @@ class Load:
 
     def _run(self) -> None:
         with UploadPublisher(self._settings) as publisher:
-            for number in itertools.count():
+            for number in itertools.count(self.sent):
                 if self._stop.wait(self._pause_s):
                     break
                 user = self.user(number)

@@ -27,8 +27,8 @@ from scripts.cli.processes import last_lines
 from scripts.cli.publisher import Receipt, UploadPublisher
 from scripts.cli.upload_lines import UploadLine
 
-TELLING: Final = re.compile(r" (WARN|ERROR) |^Caused by")
-"""Lines of Flink's log that say what went wrong."""
+TELLING: Final = re.compile(r" (WARN|ERROR) (?!.*Name collision)|^Caused by")
+"""Lines of Flink's log that say what went wrong; a colliding metric's name does not."""
 
 
 def environment(settings: Settings, checkpoints: Path, **more: str) -> dict[str, str]:

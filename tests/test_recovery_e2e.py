@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,10 +13,9 @@ from schemas.settings import Settings
 from scripts.cli.audit import audit_topics
 from scripts.cli.kafka_topics import ensure_topics
 from scripts.cli.local_stack import Stack
-from scripts.cli.publisher import UploadPublisher, paced
 from tests.conftest import settings_on
-from tests.fakes import payload
-from tests.running_job import Answers, RunningJob, line
+from tests.running_cluster import Load, counters_never_reset, one_decision_each
+from tests.running_job import Answers, RunningJob
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(500)]
 
@@ -35,31 +32,6 @@ def own_stack(tmp_path: Path) -> Iterator[Stack]:
         yield stack
 
 
-class Load:
-    """Publishes at a steady rate until it is stopped; waits out a broker that is away."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._publisher = UploadPublisher(settings)
-        self._stop = threading.Event()
-        self.sent = 0
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        for number in paced(RATE, stop=self._stop.is_set):
-            user = f"user-{number % USERS}"
-            value = payload(f"c{number}", user, text=f"a note about number {number}")
-            self._publisher.send(self._publisher.prepare(line(value, user.encode())))
-            self.sent = number + 1
-
-    def stop(self) -> None:
-        self._stop.set()
-        self._thread.join(60)
-        self._publisher.flush()
-        assert not self._publisher.failures
-        self._publisher.close()
-
-
 def wait_for(answers: Answers, what: Callable[[Decision], bool], since: int) -> float:
     """Seconds until a decision that is newer than `since` records fits."""
     started = time.monotonic()
@@ -72,44 +44,46 @@ def seen(answers: Answers) -> int:
     return len(answers.decisions())
 
 
-def test_broker_and_redis_die_under_load(own_stack: Stack, tmp_path: Path) -> None:
+def test_broker_and_redis_die_under_load(
+    own_stack: Stack, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     settings = settings_on(own_stack, "recovery")
     ensure_topics(settings)
     answers = Answers(settings)
+    load = Load(settings, per_second=RATE, users=USERS)
     # Long enough not to take a busy test machine for a slow Redis.
     patient = {"SLUICE_REDIS__TIMEOUT_MS": "200"}
     with RunningJob(settings, tmp_path / "checkpoints", **patient) as job:
         job.wait_ready()
-        load = Load(settings)
-        wait_for(answers, lambda d: not d.degraded, 0)
+        with load:
+            wait_for(answers, lambda d: not d.degraded, 0)
 
-        own_stack.redis_process.kill()
-        wait_for(answers, lambda d: "redis" in d.degraded, seen(answers))
-        own_stack.restart_redis()
-        wait_for(answers, lambda d: not d.degraded, seen(answers))
+            killed_ms = time.time() * 1000
+            own_stack.redis_process.kill()
+            wait_for(answers, lambda d: "redis" in d.degraded, seen(answers))
+            own_stack.restart_redis()
+            took = wait_for(answers, lambda d: not d.degraded, seen(answers))
+            silence = answers.silence(killed_ms)
+            record_property("without decisions after kill -9 of Redis", f"{silence:.1f} s")
+            record_property("until decisions had Redis again", f"{took:.1f} s")
 
-        own_stack.kafka_process.kill()
-        time.sleep(2)
-        own_stack.restart_kafka()
-        wait_for(answers, lambda _: True, seen(answers))
-
-        time.sleep(2)
-        load.stop()
-        answers.until(
-            lambda a: len({d.content_id for d in a.decisions()}) == load.sent, timeout_s=90
-        )
+            killed_ms = time.time() * 1000
+            own_stack.kafka_process.kill()
+            time.sleep(2)
+            own_stack.restart_kafka()
+            wait_for(answers, lambda _: True, seen(answers))
+            silence = answers.silence(killed_ms)
+            record_property(
+                "without decisions after kill -9 of the broker (away for 2 s)", f"{silence:.1f} s"
+            )
+            load.wait(2 * RATE)
+        answers.until(lambda a: a.distinct() == load.sent, timeout_s=90)
         answers.settle()
         assert job.stop() == 0
     report = audit_topics(settings, list(settings.topics.content), settings.topics.decisions)
     assert report["ok"], report
     assert report["uploads"] == load.sent
-    # Counters as if nothing had happened.
-    highest: Counter[str] = Counter()
-    for decision in answers.decisions():
-        count = int(decision.features["uploads_1d"])
-        highest[decision.user_id] = max(highest[decision.user_id], count)
-    expected = Counter(f"user-{n % USERS}" for n in range(load.sent))
-    assert highest == expected
+    counters_never_reset(one_decision_each(answers, load), load)
     answers.close()
 
 
@@ -120,10 +94,9 @@ def test_without_redis_everything_is_decided_and_says_so(
     answers = Answers(stack_settings)
     with RunningJob(stack_settings, tmp_path, **nowhere) as job:
         job.wait_ready()
-        load = Load(stack_settings)
-        time.sleep(3)
-        load.stop()
-        answers.until(lambda a: len(a.decisions()) >= load.sent)
+        with Load(stack_settings, per_second=RATE, users=USERS) as load:
+            load.wait(3 * RATE)
+        answers.until(lambda a: a.distinct() >= load.sent)
         assert job.stop() == 0
     assert all("redis" in decision.degraded for decision in answers.decisions())
     answers.close()
