@@ -335,7 +335,7 @@ def _known(signals: Signals, act_at: float) -> list[tuple[Literal["bank", "rule"
         return []
     known: dict[tuple[Literal["bank", "rule"], str], None] = {}
     for match in signals.banks:
-        if match.confidence >= act_at:
+        if match.acts(act_at):
             known["bank", match.category] = None
     for rule in signals.rules:
         if rule.definitive:

@@ -103,6 +103,12 @@ class BankMatch:
     polarity: Literal["bad", "good"]
     confidence: float
     distance: int = 0
+    hold: str = ""
+    """Why people should look before the match acts, as part of a sentence; empty where it acts."""
+
+    def acts(self, act_at: float) -> bool:
+        """Whether it decides alone, where matches do from that confidence on."""
+        return self.confidence >= act_at and not self.hold
 
 
 class Span(Protocol):

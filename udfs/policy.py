@@ -215,7 +215,7 @@ class Policy:
     def _weigh(self, signals: Signals, fused: Fused, table: Table) -> Verdict:
         """Decide what is not plainly clean: all findings, then the strictest."""
         act_at = self.document.banks.act_at
-        good = [b for b in signals.banks if b.polarity == "good" and b.confidence >= act_at]
+        good = [b for b in signals.banks if b.polarity == "good" and b.acts(act_at)]
         degraded = signals.degraded
         findings: list[Finding] = []
         missing: list[tuple[CategoryTable, str]] = []
@@ -290,10 +290,10 @@ class Policy:
             if not category.fail_closed and _vouched(vouchers, category.name):
                 continue
             index = _SEVERITY_INDEX[match.severity]
+            finding = Finding.bank(category, category.uncertain[index], match, "uncertain")
             if match.confidence >= levels.act_at:
-                yield self._definitive(category, index, fused, match)
-            else:
-                yield Finding.bank(category, category.uncertain[index], match, "uncertain")
+                finding = self._definitive(category, index, fused, match)
+            yield finding.held(match.hold) if match.hold else finding
 
     def _definitive(
         self, category: CategoryTable, index: int, fused: Fused, match: RuleMatch | BankMatch
