@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import shutil
+import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 from schemas.errors import SluiceError
@@ -24,7 +28,10 @@ class JobFailedError(SluiceError):
 def prepare_jvm(name: str, settings: Settings) -> None:
     """Set what the JVM reads when PyFlink starts it. Call before anything of PyFlink runs."""
     LOGS.mkdir(parents=True, exist_ok=True)
-    os.environ.setdefault("JVM_ARGS", _JVM_ARGS)
+    jvm = os.environ.get("JVM_ARGS", _JVM_ARGS)
+    if "-Djava.io.tmpdir=" not in jvm:
+        jvm += f" -Djava.io.tmpdir={_temporary_folder(name)}"
+    os.environ["JVM_ARGS"] = jvm
     os.environ.setdefault("FLINK_LOG_DIR", str(LOGS))
     os.environ.setdefault("FLINK_IDENT_STRING", f"{name}-{os.getpid()}")
     os.environ.setdefault(
@@ -38,6 +45,22 @@ def prepare_jvm(name: str, settings: Settings) -> None:
         # A mini-cluster does not load plugins, but takes what is on this class path.
         known = os.environ.get("HADOOP_CLASSPATH")
         os.environ["HADOOP_CLASSPATH"] = ":".join(filter(None, [known, str(prometheus_jar())]))
+
+
+def _temporary_folder(name: str) -> Path:
+    """A folder of this process's own for what its JVM unpacks, such as the SQL planner (46 MB).
+
+    A JVM that is killed leaves its files behind; who cleans them up by hand would take a starting
+    job's as well. Folders of processes that are gone are removed here.
+    """
+    parent = Path(tempfile.gettempdir())
+    for left in parent.glob(f"sluice-{name}-*-*"):
+        pid = left.name.split("-")[-2]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            shutil.rmtree(left, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"sluice-{name}-{os.getpid()}-", dir=parent))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 class LocalJob:

@@ -27,6 +27,11 @@ from scripts.cli.processes import last_lines
 from scripts.cli.publisher import Receipt, UploadPublisher
 from scripts.cli.upload_lines import UploadLine
 
+BACK_WITHIN_S: Final = 60
+"""Stated time until decisions come again after a failure, on a busy test machine."""
+RESUMED_WITHIN_S: Final = 120
+"""The same where somebody has to start the job again, which includes its start."""
+
 TELLING: Final = re.compile(r" (WARN|ERROR) (?!.*Name collision)|^Caused by")
 """Lines of Flink's log that say what went wrong; a colliding metric's name does not."""
 

@@ -13,7 +13,7 @@ from schemas.settings import ROOT, Settings
 from scripts.cli.flink_cluster import FlinkCluster
 from scripts.cli.processes import wait_until
 from tests.running_cluster import Load, Submitter, counters_never_reset, one_decision_each
-from tests.running_job import Answers
+from tests.running_job import BACK_WITHIN_S, RESUMED_WITHIN_S, Answers
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 
@@ -108,11 +108,13 @@ def test_dead_processes_lose_nothing(
         job = submitter.submit("--parallelism", "2")
         cluster.rest.wait_checkpoint(job)
 
-        def back(what: str, since_ms: float) -> None:
+        def back(what: str, since_ms: float, within_s: float = BACK_WITHIN_S) -> None:
             """Wait until everything sent so far is decided; note how long that was not so."""
             before = load.sent
             answers.until(lambda a: a.distinct() >= before)
-            record_property(f"without decisions after {what}", f"{answers.silence(since_ms):.1f} s")
+            silence = answers.silence(since_ms)
+            record_property(f"without decisions after {what}", f"{silence:.1f} s")
+            assert silence < within_s
 
         killed_ms = time.time() * 1000
         cluster.kill_taskmanager("tm-1")
@@ -135,7 +137,8 @@ def test_dead_processes_lose_nothing(
         again = submitter.submit("--from-latest-checkpoint", "auto", "--parallelism", "1")
         assert again != job
         load.wait(200)
-        back("the job was cancelled and submitted from its newest checkpoint", cancelled_ms)
+        resumed = "the job was cancelled and submitted from its newest checkpoint"
+        back(resumed, cancelled_ms, RESUMED_WITHIN_S)
     answers.until(lambda a: a.distinct() >= load.sent)
     answers.settle()
     counters_never_reset(one_decision_each(answers, load), load)

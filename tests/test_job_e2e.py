@@ -155,7 +155,7 @@ def test_after_a_kill_the_job_goes_on_without_loss_or_contradiction(
         answers.until(lambda a: a.count() >= 1800)
         job.kill()
     with RunningJob(stack_settings, tmp_path, "--resume") as job:
-        answers.until(lambda a: len({d.content_id for d in a.decisions()}) == total)
+        answers.until(lambda a: a.distinct() == total)
         answers.settle()
         assert job.stop() == 0
     assert not answers.letters()
