@@ -154,6 +154,8 @@ class Metrics:
 
     def _series(self) -> dict[tuple[str, Labels], float]:
         found: dict[tuple[str, Labels], float] = {}
-        for one in (*self._families.values(), *self._histograms.values()):
-            found |= one.series()
+        for family in self._families.values():
+            found |= family.series()
+        for histogram in self._histograms.values():
+            found |= histogram.series()
         return found

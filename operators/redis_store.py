@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 import redis
@@ -123,12 +123,12 @@ class RedisLookups:
         names = [f"hash:{content_hash}" for content_hash in queued]
         values = map(self._encode, queued.values())
         arguments = (len(names) + len(keys), *names, *keys, len(names), self._ttl_s, *values)
+        command: Any = self._client.execute_command  # untyped in the client
         try:
-            reply = self._client.execute_command("EVALSHA", _SHA, *arguments)
+            rows = command("EVALSHA", _SHA, *arguments)
         except redis.exceptions.NoScriptError:  # a new or restarted server
-            reply = self._client.execute_command("EVAL", _SCRIPT, *arguments)
+            rows = command("EVAL", _SCRIPT, *arguments)
         self._queued = {}
-        rows = reply
         return rows
 
 

@@ -16,13 +16,13 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from schemas.features import WINDOWS_S
 from udfs.compiled import BYTES, compiled
 
 VERSION: Final = 1
 BUCKET_S: Final[tuple[int, ...]] = (1, 5, 300, 7200)
 """Width of a bucket in each ring, seconds; 10 or 12 buckets a ring."""
-BUCKETS: Final = tuple(window // width for window, width in zip(WINDOWS_S, BUCKET_S, strict=True))
+BUCKETS: Final[tuple[int, ...]] = (10, 12, 12, 12)
+"""Buckets of each ring: together as long as its window of `schemas.features.WINDOWS_S`."""
 TEXT_BITS: Final = 32
 COMMUNITY_BITS: Final = 16
 HEADER_BYTES: Final = 7
@@ -30,12 +30,12 @@ ENTRY_BYTES: Final = 9
 SEEN_BYTES: Final = 32
 RINGS_BYTES: Final = HEADER_BYTES + ENTRY_BYTES * sum(BUCKETS)
 """Most bytes of a value without its remembered uploads."""
-RINGS: Final = len(WINDOWS_S)
+RINGS: Final = len(BUCKETS)
 _COUNT_MAX: Final = 0xFFFF
 _SLOTS: Final = 16
 
 
-def _linear_counts(bits: int) -> npt.NDArray[np.int64]:
+def _linear_counts(bits: Any) -> npt.NDArray[np.int64]:
     """Estimate of the distinct values, by the number of bits that are set."""
     full = round(bits * math.log(bits))
     return np.array(
@@ -61,7 +61,7 @@ _TEXTS: Final = (1 << TEXT_BITS) - 1
 
 
 @compiled(_U(BYTES, _I, _I))
-def _read(value: Any, at: int, size: int) -> Any:
+def _read(value: Any, at: Any, size: Any) -> Any:
     """A little-endian number."""
     number = np.uint64(0)
     for i in range(size):
@@ -70,13 +70,13 @@ def _read(value: Any, at: int, size: int) -> Any:
 
 
 @compiled(numba.void(_OUT, _I, _I, _U))
-def _write(out: Any, at: int, size: int, number: Any) -> None:
+def _write(out: Any, at: Any, size: Any, number: Any) -> None:
     for i in range(size):
         out[at + i] = np.uint8((number >> np.uint64(8 * i)) & np.uint64(0xFF))
 
 
 @compiled(_I(_U))
-def _ones(bits: Any) -> int:
+def _ones(bits: Any) -> Any:
     count = 0
     while bits:
         bits &= bits - np.uint64(1)
@@ -85,7 +85,7 @@ def _ones(bits: Any) -> int:
 
 
 @compiled(_B(BYTES, _I, _U, _WINDOWS))
-def _remembers(value: Any, seen: int, key: Any, windows: Any) -> bool:
+def _remembers(value: Any, seen: Any, key: Any, windows: Any) -> bool:
     """Whether the upload is remembered; fills `windows` as it was answered then."""
     for at in range(seen, len(value), SEEN_BYTES):
         if _read(value, at, 8) == key:
@@ -99,7 +99,7 @@ def _remembers(value: Any, seen: int, key: Any, windows: Any) -> bool:
 
 
 @compiled(numba.void(BYTES, _I, _I, _RINGS, _RINGS))
-def _load(value: Any, entries: int, newest: int, counts: Any, bitmaps: Any) -> None:
+def _load(value: Any, entries: Any, newest: Any, counts: Any, bitmaps: Any) -> None:
     """Spread the entries by ring and age, aged to `newest`; what is too old is left out."""
     known = np.int64(_read(value, 1, 4))
     for entry in range(entries):
@@ -115,14 +115,15 @@ def _load(value: Any, entries: int, newest: int, counts: Any, bitmaps: Any) -> N
 
 
 @compiled(numba.void(_RINGS, _RINGS, _I, _I, _I, _WINDOWS))
-def _count(counts: Any, bitmaps: Any, ring: int, age: int, bits: int, windows: Any) -> None:
+def _count(counts: Any, bitmaps: Any, ring: Any, age: Any, bits: Any, windows: Any) -> None:
     """Count one upload `age` buckets before the newest, and fill the window that ends at it."""
     length = _LENGTHS[ring]
     if age < length:
         counts[ring, age] = min(counts[ring, age] + 1, _COUNT_MAX)
         bitmaps[ring, age] |= bits
     # One that comes too late for its ring is still in its own window.
-    count, span, seen = np.int64(0), np.int64(0), bits
+    count: Any = 0
+    span, seen = 0, bits
     for slot in range(age, min(length, age + length)):
         if counts[ring, slot]:
             count += counts[ring, slot]
@@ -136,7 +137,7 @@ def _count(counts: Any, bitmaps: Any, ring: int, age: int, bits: int, windows: A
 
 
 @compiled(_I(_OUT, _I, _RINGS, _RINGS))
-def _store(out: Any, newest: int, counts: Any, bitmaps: Any) -> int:
+def _store(out: Any, newest: Any, counts: Any, bitmaps: Any) -> Any:
     """Write header and entries; gives where they end."""
     end = HEADER_BYTES
     for ring in range(RINGS):
@@ -153,7 +154,7 @@ def _store(out: Any, newest: int, counts: Any, bitmaps: Any) -> int:
 
 
 @compiled(_I(BYTES, _I, _I, _I))
-def _still_remembered(value: Any, seen: int, oldest_s: int, most: int) -> int:
+def _still_remembered(value: Any, seen: Any, oldest_s: Any, most: Any) -> Any:
     """Where the remembered uploads begin that are neither too old nor too many."""
     while seen < len(value) and np.int64(_read(value, seen + 8, 4)) < oldest_s:
         seen += SEEN_BYTES
@@ -166,13 +167,13 @@ def observe(
     out: Any,
     windows: Any,
     key: Any,
-    second: int,
-    broker_s: int,
-    text_slot: int,
-    community_slot: int,
-    remembered: int,
-    remembered_s: int,
-) -> int:
+    second: Any,
+    broker_s: Any,
+    text_slot: Any,
+    community_slot: Any,
+    remembered: Any,
+    remembered_s: Any,
+) -> Any:
     """Count one upload.
 
     Args:

@@ -3,6 +3,10 @@
 What runs for every upload over arrays of bytes or code points is compiled; `scripts/setup`
 compiles it once, and workers load the result. Where no folder can be written (a read-only
 image whose files were not compiled when it was built) a worker compiles for itself, in memory.
+
+What is kept is renewed when the file of the function changes, and only then: numba does not see
+that a function called, or a constant read, in another file has changed. So compiled functions
+that call each other, and the constants they read, stand in one file (a test looks).
 """
 
 from __future__ import annotations

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 
+import numpy as np
+
 from schemas.features import ThreadContext, UserFeatures
 from udfs.banks import ExactBanks
 from udfs.contracts import BankMatch, CachedAssessment, Item, Lookups, RuleMatch, Scorer
@@ -182,14 +184,16 @@ class FastTextStage:
         names = self._scorer.categories
         texts = [works[0].item.normalised for works in missing.values()]
         try:
-            rows = self._scorer.score([text.text for text in texts if text is not None]).tolist()
+            rows = self._scorer.score([text.text for text in texts if text is not None])
         except Exception:  # noqa: BLE001 - whatever a model raises, the policy's rule decides
             for work in batch:
                 if not work.settled and not work.scores and work.item.normalised is not None:
                     work.degraded = (*work.degraded, self.name)
             return
-        for works, row in zip(missing.values(), rows, strict=True):
-            scores = {name: round(p, 6) for name, p in zip(names, row, strict=True)}
+        # Rounded all at once: one by one it takes longer than scoring does.
+        rounded = np.round(rows.astype(np.float64), 6).tolist()
+        for works, row in zip(missing.values(), rounded, strict=True):
+            scores = dict(zip(names, row, strict=True))
             for work in works:
                 work.scores = scores
             works[0].fresh = True

@@ -24,7 +24,7 @@ import numpy.typing as npt
 from schemas.errors import ConfigError
 from udfs.calibration import Calibrator, FloatArray, Isotonic, Platt, sigmoid
 from udfs.text_features import BUCKETS, SCHEME, Found, code_points, new_stamps
-from udfs.text_score import explain_words, score_windows
+from udfs.text_kernels import explain_words, score_windows
 
 MANIFEST: Final = "manifest.json"
 WEIGHTS: Final = "weights.npy"
@@ -96,7 +96,7 @@ class FastTextScorer:
         self.weights = weights
         # Read in place by compiled code, which takes contiguous arrays.
         self._columns = np.ascontiguousarray(weights)
-        self._stamps = new_stamps()
+        self._stamps = new_stamps(manifest.window)
         self._scales = np.array(manifest.scales)
         self._biases = np.array(manifest.biases)
         self._margins = np.array(manifest.margins)
