@@ -184,10 +184,10 @@ def _calibration_rows(scorer: FastTextScorer, corpus: Corpus, category: str) -> 
     if is_natural:
         return _Rows(raw, labels, np.ones(len(rows)), float(labels.mean()), True)
     prior = PRIORS[category]
-    return _Rows(raw, labels, _reference_weights(labels, corpus.sources[rows], prior), prior, False)
+    return _Rows(raw, labels, reference_weights(labels, corpus.sources[rows], prior), prior, False)
 
 
-def _reference_weights(
+def reference_weights(
     labels: npt.NDArray[np.float64], sources: npt.NDArray[np.str_], prior: float
 ) -> npt.NDArray[np.float64]:
     """Row weights under which `prior` is positive and most negatives are ordinary traffic.
