@@ -14,7 +14,7 @@ import functools
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -40,7 +40,8 @@ _START_TIMEOUT_S: Final = 90.0
 _QUICK_JVM: Final = ("-XX:TieredStopAtLevel=1",)
 """A start in less CPU time, never fast."""
 
-_JOBMANAGER: Final = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
+_SESSION: Final = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
+_APPLICATION: Final = "org.apache.flink.container.entrypoint.StandaloneApplicationClusterEntryPoint"
 _TASKMANAGER: Final = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
 _ZOOKEEPER: Final = "org.apache.flink.runtime.zookeeper.FlinkZooKeeperQuorumPeer"
 
@@ -54,6 +55,8 @@ class FlinkCluster:
         high_availability: a ZooKeeper beside it keeps what the JobManager must remember, so
             that a JobManager that is started again takes its jobs up from their newest
             checkpoints. None: as the folder was last used, with it at first.
+        application: arguments of an application cluster, whose JobManager runs one program and
+            takes no other jobs (`--job-classname CLASS ...`). A session cluster where empty.
         die_with_parent: what is started ends with this process, `kill -9` included.
         quick: the JVMs start faster and never get fast; for tests.
 
@@ -66,10 +69,12 @@ class FlinkCluster:
         *,
         options: Mapping[str, str] | None = None,
         high_availability: bool | None = None,
+        application: Sequence[str] = (),
         die_with_parent: bool = False,
         quick: bool = False,
     ) -> None:
         self.directory = directory.absolute()
+        self.application = tuple(application)
         self.die_with_parent = die_with_parent
         self.quick = quick
         self.jobmanager = Process(self.directory / "jobmanager.pid")
@@ -304,10 +309,10 @@ class FlinkCluster:
     def _start_jobmanager(self) -> None:
         if self.jobmanager.pid is None:
             how = self._launch("JM")
-            prometheus = f"metrics.reporter.prom.port={self._state['metrics']}"
             self._java(
-                self.jobmanager, how.jvm, _JOBMANAGER, *how.dynamic,
-                "-D", prometheus, "--configDir", str(self.directory / "conf"),
+                self.jobmanager, how.jvm, _APPLICATION if self.application else _SESSION,
+                *how.dynamic, "-D", f"metrics.reporter.prom.port={self._state['metrics']}",
+                "--configDir", str(self.directory / "conf"), *self.application,
             )  # fmt: skip
 
     def _start_taskmanager(self, name: str) -> None:
@@ -347,6 +352,7 @@ class FlinkCluster:
             [
                 "java", *jvm, *(_QUICK_JVM if self.quick else ()),
                 f"-Dlog.file={log}", f"-Dlog4j.configurationFile={logging.as_uri()}",
+                f"-Djava.io.tmpdir={self.directory / 'tmp'}",
                 "-cp", self._class_path(), *program,
             ],
             log=log.with_suffix(".err"),
@@ -368,11 +374,8 @@ class FlinkCluster:
     def _await_all(self) -> None:
         self._await("the JobManager", self.jobmanager, self.rest.answers)
         for name, process in self.taskmanagers.items():
-            self._await(
-                f"TaskManager {name}",
-                process,
-                functools.partial(self._is_registered, name),
-            )
+            registered = functools.partial(self._is_registered, name)
+            self._await(f"TaskManager {name}", process, registered)
 
     def _is_registered(self, name: str) -> bool:
         return name in self._registered()

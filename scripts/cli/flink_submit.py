@@ -212,8 +212,8 @@ def _environment(package: Package, checkpoints: str, scratch: Path) -> dict[str,
         "FLINK_CONF_DIR": str(FLINK_HOME / "conf"),
         "FLINK_LIB_DIR": str(scratch / "lib"),
         "FLINK_LOG_DIR": str(scratch),
-        # The client lives for seconds.
-        "JVM_ARGS": "-Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1",
+        # The client lives for seconds; what it unpacks (the SQL planner) goes with the folder.
+        "JVM_ARGS": f"-Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Djava.io.tmpdir={scratch}",
         **own,
         **package.environment,
         "SLUICE_FLINK__CHECKPOINT_DIR": checkpoints,
