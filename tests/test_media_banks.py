@@ -11,6 +11,7 @@ from PIL import Image
 
 from schemas.errors import ConfigError
 from schemas.media_banks import Flood
+from schemas.settings import ROOT
 from tests.policy_kit import CLEAN, bad, good, policy, signals
 from tests.test_image_hashes import drawn
 from udfs.bank_flood import FloodGuard
@@ -144,6 +145,39 @@ def test_a_video_is_known_by_enough_of_its_frames() -> None:
 def test_frames_of_a_video_are_looked_up_among_pictures() -> None:
     query = MediaQuery(cohort="c", frames=(Frame(RNG.randbytes(32), 90), Frame(PICTURE.pdq[0], 90)))
     assert names(banks(bank()), query) == ["e1"]
+
+
+CLIPS = ROOT.parent / "shared" / "data" / "vpdq_videos" / "sample-hashes"
+
+
+@pytest.mark.parametrize(
+    ("clip", "known_as"),
+    [
+        ("chair-19-sd-bar", ["chair"]),
+        ("chair-20-sd-bar-128x128", ["chair"]),
+        ("chair-22-sd-grey-bar", ["chair"]),
+        ("chair-22-sd-sepia-bar", ["chair"]),
+        ("chair-22-with-small-logo-bar", ["chair"]),
+        # What covers much of a frame changes its hash beyond the distance.
+        ("chair-22-with-large-logo-bar", []),
+        ("doorknob-hd-no-bar-128x128", ["doorknob"]),
+    ],
+)
+def test_edits_of_real_clips_are_known_by_their_good_frames(clip: str, known_as: list[str]) -> None:
+    if not CLIPS.is_dir():
+        pytest.skip("the vPDQ sample hashes are not on this machine")
+
+    def frames(name: str) -> list[Frame]:
+        rows = [line.split(",") for line in (CLIPS / f"{name}.txt").read_text().split()]
+        return [Frame(bytes.fromhex(row[2]), int(row[1]), float(row[3])) for row in rows]
+
+    known = MediaBanks.parse(
+        "version: 1\nbanks: [{id: clips, kind: video_pdq, category: gore, bank_share: 0.5}]\n"
+    )
+    for name, original in (("chair", "chair-orig-22-sd-bar"), ("doorknob", "doorknob-hd-no-bar")):
+        good_ = [frame.pdq for frame in frames(original) if frame.quality >= 50]
+        known.banks[0].live.add(b"".join(good_), [name] * len(good_))
+    assert names(known, MediaQuery(cohort="c", frames=tuple(frames(clip)))) == known_as
 
 
 # --- deltas ----------------------------------------------------------------------------------
