@@ -23,7 +23,8 @@ from scripts.cli.banks import app
 from scripts.cli.control_topic import Published, Replies
 from tests.test_image_hashes import drawn
 from udfs.image_hashes import hash_picture
-from udfs.media_banks import MediaBanks, MediaQuery
+from udfs.media_banks import MediaBanks
+from udfs.media_query import MediaQuery
 
 RNG = random.Random(3)  # noqa: S311 - test data
 HASHES = [RNG.randbytes(32) for _ in range(5)]

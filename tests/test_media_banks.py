@@ -18,7 +18,8 @@ from udfs.bank_flood import FloodGuard
 from udfs.bank_snapshot import MANIFEST, file_sha256, write_snapshot
 from udfs.image_hashes import PictureHashes, hash_picture
 from udfs.live_index import LiveIndex
-from udfs.media_banks import DISPUTED, Frame, MediaBanks, MediaQuery
+from udfs.media_banks import DISPUTED, MediaBanks
+from udfs.media_query import Frame, MediaQuery
 
 RNG = random.Random(5)  # noqa: S311 - test data
 PICTURE = hash_picture(drawn(11))
@@ -258,6 +259,27 @@ def test_a_snapshot_takes_the_place_of_all_entries(tmp_path: Path) -> None:
     ]:
         with pytest.raises(ConfigError, match=rf"media\.yaml:3: banks\.0\.{message}"):
             MediaBanks.parse(path.read_text().replace(old, new), "media.yaml", tmp_path)
+
+
+def test_a_snapshot_that_was_prepared_is_put_in_force_without_reading_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = LiveIndex.build(PICTURE.pdq[0], ["s1"], bits=256, distance=31)
+    write_snapshot(tmp_path / "snap", live, bank="known", kind="pdq")
+    sha256 = file_sha256(tmp_path / "snap" / MANIFEST)
+    text = delta(f"snapshot: {tmp_path / 'snap'}\nsnapshot_sha256: '{sha256}'\n")
+    known = banks(bank("pdq", RNG.randbytes(32)))
+    with pytest.raises(ConfigError, match=r"bank/known:3: snapshot: .* is another snapshot"):
+        known.prepare({"bank/known": text.replace(sha256, "ab" * 32)})
+    known.prepare({"bank/known": text, "bank/more": delta("severity: mild\n")})
+    assert not names(known)
+
+    def never(path: Path) -> str:
+        raise AssertionError(f"{path} was read")
+
+    monkeypatch.setattr("udfs.bank_snapshot.file_sha256", never)
+    known.put({"bank/known": text})
+    assert names(known) == ["s1"]
 
 
 WRONG = [

@@ -11,14 +11,13 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
-import msgspec
 from pydantic import ValidationError
 
+from schemas.errors import ConfigError
 from schemas.media_banks import (
     KINDS,
-    HashKind,
     MediaBankDelta,
     MediaBanksDocument,
     MediaBankSpec,
@@ -28,38 +27,31 @@ from schemas.yaml_source import FaultError, YamlSource
 from udfs.bank_flood import FloodGuard
 from udfs.bank_snapshot import MANIFEST, file_sha256, read_manifest, read_snapshot
 from udfs.contracts import BankMatch
-from udfs.image_hashes import PictureHashes
-from udfs.live_index import Hit, LiveIndex
+from udfs.live_index import LiveIndex
+from udfs.media_query import FRAME_HITS, MediaQuery, near_pictures, near_videos
 
 MOST_MATCHES: Final = 8
 """Entries of one bank that a match names; the nearest ones."""
-_FRAME_HITS: Final = 64
 DISPUTED: Final = "its entry is disputed"
+_VERIFIED: Final[set[tuple[str, str]]] = set()
+"""Folder and manifest of the snapshots whose files this process has compared with their hashes."""
 
 
-class Frame(NamedTuple):
-    """One frame of a video that is looked up."""
+class Blame(Protocol):
+    """The document in which a mistake stands."""
 
-    pdq: bytes
-    """32 bytes."""
-    quality: int
-    seconds: float = 0.0
-    """Where it stands in the video."""
+    def error(self, message: str, place: Sequence[str | int] = ()) -> ConfigError: ...
 
 
-class MediaQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known about one upload's media."""
+class DeltaText(NamedTuple):
+    """A delta as it came; its lines are only counted where there is something to say about them."""
 
-    cohort: str
-    """Decides on banks with an enabled ratio: the content id, so that it is always the same."""
-    sha256: bytes = b""
-    """Of the file's bytes; 32 bytes, or none."""
-    md5: bytes = b""
-    """16 bytes, or none."""
-    picture: PictureHashes | None = None
-    """All variants are asked for."""
-    frames: tuple[Frame, ...] = ()
-    """Of a video. Its frames are looked up in banks of pictures, too."""
+    key: str
+    text: str
+
+    def error(self, message: str, place: Sequence[str | int] = ()) -> ConfigError:
+        """A mistake at a place of the delta."""
+        return YamlSource(self.text, self.key).error(message, place)
 
 
 class MediaBank:
@@ -75,12 +67,14 @@ class MediaBank:
         self.spec = spec
         self.live = live
         self.manifest = manifest
-        self.applied: tuple[tuple[str, str], ...] = ()
-        """Key and text of each delta."""
+        self.applied: tuple[DeltaText, ...] = ()
+        """The deltas that were laid over it, in their order."""
         self.guard = None if spec.flood is None else FloodGuard(spec.flood)
 
     @classmethod
-    def load(cls, spec: MediaBankSpec, folder: Path, source: YamlSource, place: Any) -> MediaBank:
+    def load(
+        cls, spec: MediaBankSpec, folder: Path, source: Blame, place: Sequence[str | int]
+    ) -> MediaBank:
         """Map a bank's snapshot and add the entries that stand in place.
 
         Raises:
@@ -96,8 +90,8 @@ class MediaBank:
         about = self.spec.model_dump(mode="json", exclude={"snapshot"})
         total = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
         total.update(self.manifest.encode())
-        for _, text in self.applied:
-            total.update(hashlib.sha256(text.encode()).digest())
+        for delta in self.applied:
+            total.update(hashlib.sha256(delta.text.encode()).digest())
         return total.hexdigest()
 
     def asked(self, cohort: str) -> bool:
@@ -121,6 +115,8 @@ class MediaBanks:
         self._started = {bank.spec.id: bank.spec for bank in banks}
         self._banks = {bank.spec.id: bank for bank in banks}
         self._folder = folder
+        self._read: dict[DeltaText, MediaBankDelta] = {}
+        """Deltas that were parsed before."""
 
     @classmethod
     def load(cls, path: Path) -> MediaBanks:
@@ -162,6 +158,20 @@ class MediaBanks:
         """Hashes in force, disabled banks included."""
         return sum(len(bank.live) for bank in self._banks.values())
 
+    def prepare(self, messages: Mapping[str, str]) -> None:
+        """Read ahead what `put` will need, in any thread: large snapshots are verified here.
+
+        Raises:
+            ConfigError: naming key, line and field; `put` would raise it, too.
+        """
+        for source in _ordered(messages):
+            delta = self._parsed(source)
+            if delta.snapshot is not None:
+                spec = self._started.get(delta.media_bank)
+                now = self._banks.get(delta.media_bank)
+                about = _spec_after(delta, source, now.spec if spec is None and now else spec)
+                _mapped(about, self._folder, source, ("snapshot",))
+
     def put(self, messages: Mapping[str, str]) -> None:
         """Put in force exactly these deltas over the file's banks, in the order of their keys.
 
@@ -171,11 +181,10 @@ class MediaBanks:
         Raises:
             ConfigError: naming key, line and field; nothing has changed.
         """
-        by_bank: dict[str, list[tuple[str, str, MediaBankDelta, YamlSource]]] = {}
-        for key in sorted(messages):
-            source = YamlSource(messages[key], key)
-            delta = source.validate(MediaBankDelta)
-            by_bank.setdefault(delta.media_bank, []).append((key, messages[key], delta, source))
+        by_bank: dict[str, list[tuple[DeltaText, MediaBankDelta]]] = {}
+        for source in _ordered(messages):
+            delta = self._parsed(source)
+            by_bank.setdefault(delta.media_bank, []).append((source, delta))
         # Everything that can fail comes first: files are read, but nothing is changed.
         plans = [self._plan(name, by_bank.get(name, [])) for name in {**self._started, **by_bank}]
         for bank, spec, steps in plans:
@@ -184,49 +193,43 @@ class MediaBanks:
             bank.spec = spec
             if bank.guard is None and spec.flood is not None:
                 bank.guard = FloodGuard(spec.flood)
-        applied = {
-            name: tuple((key, text) for key, text, _, _ in deltas)
-            for name, deltas in by_bank.items()
-        }
         for bank, spec, _ in plans:
-            bank.applied = applied.get(spec.id, ())
+            bank.applied = tuple(source for source, _ in by_bank.get(spec.id, ()))
         self._banks = {spec.id: bank for bank, spec, _ in plans}
+        self._read = {source: self._read[source] for source in _ordered(messages)}
+
+    def _parsed(self, source: DeltaText) -> MediaBankDelta:
+        if source not in self._read:
+            self._read[source] = YamlSource(source.text, source.key).validate(MediaBankDelta)
+        return self._read[source]
 
     def _plan(
-        self, name: str, deltas: Sequence[tuple[str, str, MediaBankDelta, YamlSource]]
+        self, name: str, deltas: Sequence[tuple[DeltaText, MediaBankDelta]]
     ) -> tuple[MediaBank, MediaBankSpec, list[MediaBankDelta]]:
         """The bank to change, what it will say about itself, and the deltas still to lay over."""
         spec = self._started.get(name)
         start, snapshot = 0, None
-        for place, (_, _, delta, source) in enumerate(deltas):
-            try:
-                spec = delta.changed(spec)
-            except FaultError as fault:
-                raise source.error(str(fault), fault.path) from None
-            except ValidationError as error:
-                cause = error.errors()[0].get("ctx", {}).get("error")
-                path = cause.path if isinstance(cause, FaultError) else ()
-                message = str(cause) if cause else error.errors()[0]["msg"]
-                raise source.error(message, path) from None
+        for place, (source, delta) in enumerate(deltas):
+            spec = _spec_after(delta, source, spec)
             if delta.snapshot is not None:
                 start, snapshot = place, source
         if spec is None:
             raise ValueError(f"bank {name} is neither in the file nor in a delta")
         now = self._banks.get(name)
-        before = () if now is None else now.applied
-        if now is not None and before == tuple((k, t) for k, t, _, _ in deltas[: len(before)]):
-            fresh = deltas[len(before) :]
-            if not any(delta.snapshot for _, _, delta, _ in fresh):
-                return now, spec, [delta for _, _, delta, _ in fresh]
-        about = YamlSource("{}", str(self._folder)) if snapshot is None else snapshot
-        begin = spec if snapshot is not None or name not in self._started else self._started[name]
-        bank = MediaBank.load(
-            begin if snapshot is None else spec.model_copy(update={"entries": ()}),
-            self._folder, about, ("snapshot",),
-        )  # fmt: skip
+        if now is not None:
+            count = len(now.applied)
+            fresh = [delta for _, delta in deltas[count:]]
+            same = now.applied == tuple(source for source, _ in deltas[:count])
+            if same and not any(delta.snapshot for delta in fresh):
+                return now, spec, fresh
+        begin = self._started.get(name, spec)
+        if snapshot is not None:
+            begin = spec.model_copy(update={"entries": ()})
+        about: Blame = snapshot or YamlSource("{}", str(self._folder))
+        bank = MediaBank.load(begin, self._folder, about, ("snapshot",))
         if now is not None:
             bank.guard = now.guard
-        return bank, spec, [delta for _, _, delta, _ in deltas[start:]]
+        return bank, spec, [delta for _, delta in deltas[start:]]
 
     def match(self, query: MediaQuery, now_ms: float) -> list[BankMatch]:
         """Entries that the media are, or are near; what outweighs what is the policy's to say.
@@ -243,7 +246,8 @@ class MediaBanks:
             if not bank.asked(query.cohort):
                 continue
             spec = bank.spec
-            near = _videos(bank, query) if spec.kind == "video_pdq" else _pictures(bank, query)
+            look_up = near_videos if spec.kind == "video_pdq" else near_pictures
+            near = look_up(spec, bank.live, query)
             near.sort(key=lambda each: (-each.confidence, each.hit.distance, each.hit.name))
             for each in near[:MOST_MATCHES]:
                 hold = DISPUTED if each.hit.disputed else ""
@@ -264,73 +268,25 @@ class MediaBanks:
         return found
 
 
-class _Near(NamedTuple):
-    hit: Hit
-    confidence: float
+def _ordered(messages: Mapping[str, str]) -> list[DeltaText]:
+    return [DeltaText(key, messages[key]) for key in sorted(messages)]
 
 
-def _pictures(bank: MediaBank, query: MediaQuery) -> list[_Near]:
-    spec = bank.spec
-    hashes = _asked(spec.kind, spec.min_quality, query)
-    if not hashes:
-        return []
-    best: dict[str, Hit] = {}
-    for hits in bank.live.search(b"".join(hashes), distance=spec.reach):
-        for hit in hits:
-            known = best.get(hit.name)
-            if known is None or hit.distance < known.distance:
-                best[hit.name] = hit
-    return [_Near(hit, 1.0 - hit.distance / spec.bits) for hit in best.values()]
-
-
-def _asked(kind: HashKind, min_quality: int, query: MediaQuery) -> Sequence[bytes]:
-    """What a bank of that kind is asked for, each hash once."""
-    picture = query.picture
-    hashes: list[bytes] = []
-    if kind == "sha256":
-        hashes = [query.sha256] if query.sha256 else []
-    elif kind == "md5":
-        hashes = [query.md5] if query.md5 else []
-    elif kind == "pdq":
-        if picture is not None and picture.quality >= min_quality:
-            hashes.extend(picture.pdq)
-        hashes.extend(frame.pdq for frame in query.frames if frame.quality >= min_quality)
-    elif picture is not None:
-        hashes = list(picture.phash64 if kind == "phash64" else picture.phash256)
-    return list(dict.fromkeys(hashes))
-
-
-def _videos(bank: MediaBank, query: MediaQuery) -> list[_Near]:
-    """Entries of which enough frames are seen: the share of the query's frames and of theirs."""
-    spec = bank.spec
-    frames = [frame.pdq for frame in query.frames if frame.quality >= spec.min_quality]
-    if not frames:
-        return []
-    distinct = list(dict.fromkeys(frames))
-    found = bank.live.search(b"".join(distinct), distance=spec.reach, limit=_FRAME_HITS)
-    by_frame = dict(zip(distinct, found, strict=True))
-    best: dict[str, list[Hit]] = {}
-    rows: dict[str, set[int]] = {}
-    for frame in frames:
-        here: dict[str, Hit] = {}
-        for hit in by_frame[frame]:
-            rows.setdefault(hit.name, set()).add(hit.row)
-            here.setdefault(hit.name, hit)
-        for name, hit in here.items():
-            best.setdefault(name, []).append(hit)
-    near = []
-    for name, hits in best.items():
-        if len(hits) < spec.query_share * len(frames):
-            continue
-        if spec.bank_share and len(rows[name]) < spec.bank_share * bank.live.rows_of(name):
-            continue
-        mean = sum(hit.distance for hit in hits) / len(hits)
-        near.append(_Near(min(hits), 1.0 - mean / spec.bits))
-    return near
+def _spec_after(delta: MediaBankDelta, source: Blame, spec: MediaBankSpec | None) -> MediaBankSpec:
+    """What a bank says about itself after a delta; a mistake is one of the delta's text."""
+    try:
+        return delta.changed(spec)
+    except FaultError as fault:
+        raise source.error(str(fault), fault.path) from None
+    except ValidationError as error:
+        cause = error.errors()[0].get("ctx", {}).get("error")
+        path = cause.path if isinstance(cause, FaultError) else ()
+        message = str(cause) if cause else error.errors()[0]["msg"]
+        raise source.error(message, path) from None
 
 
 def _mapped(
-    spec: MediaBankSpec, folder: Path, source: YamlSource, place: Any
+    spec: MediaBankSpec, folder: Path, source: Blame, place: Sequence[str | int]
 ) -> tuple[LiveIndex, str]:
     """A bank's snapshot, or nothing to begin with."""
     if spec.snapshot is None:
@@ -342,8 +298,11 @@ def _mapped(
         raise source.error(f"{path} is another snapshot: its manifest's SHA-256 differs", place)
     if manifest.kind != spec.kind:
         raise source.error(f"{path} holds {manifest.kind} hashes, the bank {spec.kind}", place)
-    live, _ = read_snapshot(path)
-    return live, str(spec.snapshot_sha256)
+    # Hashing a gigabyte takes a second: once for each snapshot, whoever asks first.
+    known = (str(path.resolve()), str(spec.snapshot_sha256))
+    live, _ = read_snapshot(path, verify=known not in _VERIFIED)
+    _VERIFIED.add(known)
+    return live, known[1]
 
 
 def _apply(bank: MediaBank, delta: MediaBankDelta, spec: MediaBankSpec) -> None:
@@ -363,7 +322,7 @@ def _add(bank: MediaBank, entries: Sequence[MediaEntry]) -> None:
     if KINDS[spec.kind].graded:
         entries = [entry for entry in entries if entry.quality >= spec.min_quality]
     there = bank.live.search(
-        b"".join(bytes.fromhex(entry.hash) for entry in entries), distance=0, limit=_FRAME_HITS
+        b"".join(bytes.fromhex(entry.hash) for entry in entries), distance=0, limit=FRAME_HITS
     )
     new = {
         (entry.hash, entry.id): entry

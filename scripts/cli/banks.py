@@ -55,8 +55,8 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.
 BANKS: Final = CONF / "media_banks.yaml"
 _LISTED: Final = 20
 """Wrong rows that are printed one by one."""
-_IN_ONE_DELTA: Final = 4000
-"""Entries that fit into one control message."""
+_IN_ONE_DELTA: Final = 500
+"""Entries of one control message: a job lays them over its bank in 25 ms."""
 
 
 @app.command("import")
