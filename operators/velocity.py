@@ -53,7 +53,7 @@ class VelocityConfig:
     """Settings of the rings."""
 
     future_tolerance_ms: int = 60_000
-    remembered_uploads: int = 16
+    remembered_uploads: int = 64
     """Most content ids that are remembered per user, newest first."""
     remembered_for_s: int = 600
 

@@ -77,7 +77,7 @@ class VelocitySettings(_Section):
     """The rings of `operators.velocity`."""
 
     future_tolerance_s: Positive = 60
-    remembered_uploads: Positive = 16
+    remembered_uploads: Positive = 64
     remembered_for_s: Positive = 600
     idle_ttl_hours: Positive = 26
 

@@ -22,7 +22,7 @@ from operators.velocity import (
 )
 from schemas.features import WINDOWS_S, Velocity, Window
 
-CONFIG = VelocityConfig(remembered_uploads=64)
+CONFIG = VelocityConfig()
 START = 1_767_225_600  # 2026-01-01
 
 
