@@ -37,6 +37,8 @@ class KafkaSettings(_Section):
     retention_hours: Positive = 168
     start: Literal["earliest-offset", "latest-offset", "group-offsets"] = "group-offsets"
     """Where a job without a checkpoint begins; group-offsets falls back to earliest."""
+    patience_s: float = Field(default=0.0, ge=0)
+    """How long `scripts/run` waits for a broker and topics that are not there yet."""
     client: dict[str, str] = {}
     """More client properties (security.protocol, sasl.*), passed through to Flink's
     connector. Values may name environment variables as ${NAME}."""

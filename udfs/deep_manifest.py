@@ -51,7 +51,7 @@ class DeepTextManifest(msgspec.Struct, frozen=True, kw_only=True):
     probe_logits: tuple[tuple[float, ...], ...]
     """Logits of the probes in fp32, shape (probes, categories)."""
     parity: float
-    """Most that a probe's calibrated probability may differ from fp32's."""
+    """Most that a probe's probability, before calibration, may differ from fp32's."""
     files: dict[str, PackagedFile]
     labels: dict[str, Any] = {}
     """How an imported model's own labels were read; empty for models trained here."""

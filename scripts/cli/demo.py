@@ -58,7 +58,10 @@ def summarise(ledger: Ledger, *, begin: float, unsent: list[str]) -> dict[str, A
 
 @contextlib.contextmanager
 def a_stack(work: Path, *, kafka: str | None, redis: str | None, keep: bool) -> Iterator[Stack]:
-    """The addresses given, else the local stack if it is up, else one of this run's own."""
+    """The addresses given, else the local stack if it is up, else one of this run's own.
+
+    One of this run's own may still be starting: `Stack.wait` waits for it.
+    """
     local = Stack()
     if kafka is None and redis is None and local.kafka_up() and local.redis_up():
         yield local
@@ -66,7 +69,7 @@ def a_stack(work: Path, *, kafka: str | None, redis: str | None, keep: bool) -> 
     directory = DEFAULT_DIR if keep else work / "stack"
     stack = Stack(directory, kafka=kafka, redis=redis, die_with_parent=not keep, quick=not keep)
     try:
-        yield stack.up()
+        yield stack.launch()
     except BaseException:
         stack.down(wipe=not keep)
         raise
@@ -134,10 +137,6 @@ def demo(
             view.say("starting Kafka and Redis, or finding them")
             stack = cleanup.enter_context(a_stack(work, kafka=kafka, redis=redis, keep=keep))
             settings = _for_this_run(resolve(base, kafka=stack.kafka, redis=stack.redis_url), name)
-            view.say(f"Kafka at {stack.kafka}, Redis at {stack.redis}; making the topics")
-            ensure_topics(settings)
-            if not keep and not _owns_broker(stack, work):
-                cleanup.callback(_drop_topics, settings)
             run = Demo(
                 settings,
                 job=job,
@@ -149,8 +148,11 @@ def demo(
             )
             left = cleanup.enter_context(contextlib.ExitStack())
             left.callback(run.job.stop, patience_s=20.0)
-            view.say("starting the moderation job")
-            run.start_job()
+            _bring_up(run, stack, settings, view)
+            if not keep and not _owns_broker(stack, work):
+                cleanup.callback(_drop_topics, settings)
+            view.say("waiting for the job")
+            run.wait_ready()
             view.begin()
             view.say(f"publishing {uploads.name} at {rate:.0f}/s")
             run.run(
@@ -173,6 +175,15 @@ def demo(
         raise typer.Exit(130)
     bad = summary["undecided"] or summary["conflicting_ids"] or summary["unsent"]
     raise typer.Exit(1 if bad or not summary["decisions"] else 0)
+
+
+def _bring_up(run: Demo, stack: Stack, settings: Settings, view: View) -> None:
+    """Start the job first: it takes longest, and waits for its topics by itself."""
+    view.say("starting the moderation job")
+    run.start_job()
+    stack.wait()
+    view.say(f"Kafka at {stack.kafka}, Redis at {stack.redis}; making the topics")
+    ensure_topics(settings)
 
 
 def _owns_broker(stack: Stack, work: Path) -> bool:

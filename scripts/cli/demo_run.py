@@ -75,26 +75,30 @@ class Demo:
         }
 
     def start_job(self) -> None:
-        """Start the job and wait until it reads.
-
-        Raises:
-            ProcessError: with the end of its log, if it does not come up.
-        """
-        out = self._directory / "job.out"
+        """Start the job; it waits for its topics."""
         self._directory.mkdir(parents=True, exist_ok=True)
         self.job.start(
             [sys.executable, "-P", "-m", self._module, "--profile", self.settings.profile],
             log=self.log,
-            out=out,
+            out=self._directory / "job.out",
             env={
                 **os.environ,
                 **self.environment(),
                 "SLUICE_KAFKA__START": "earliest-offset",
+                "SLUICE_KAFKA__PATIENCE_S": str(_READY_TIMEOUT_S),
                 "SLUICE_FLINK__CHECKPOINT_DIR": str(self._directory / "checkpoints"),
                 "SLUICE_FLINK__METRICS_PORT": str(free_port()),
             },
             die_with_parent=not self._keep,
         )
+
+    def wait_ready(self) -> None:
+        """Wait until the job reads.
+
+        Raises:
+            ProcessError: with the end of its log, if it does not come up.
+        """
+        out = self._directory / "job.out"
 
         def settled() -> bool:
             self._view.draw()

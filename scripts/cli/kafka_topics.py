@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import time
+from collections.abc import Callable
 from typing import Any, Final
 
 from kafka.admin import KafkaAdminClient
@@ -70,6 +72,39 @@ def admin(settings: Settings) -> KafkaAdminClient:
         raise DependencyUnavailableError(
             "kafka", f"no broker answers at {settings.kafka.bootstrap} ({error})"
         ) from error
+
+
+def wait_for_topics(settings: Settings, stopped: Callable[[], bool]) -> bool:
+    """Wait as long as `kafka.patience_s` says until every topic is there.
+
+    Args:
+        settings: name broker and topics.
+        stopped: whether to give up at once.
+
+    Returns:
+        False where it was stopped.
+
+    Raises:
+        DependencyUnavailableError: where the broker or a topic is still missing then.
+    """
+    deadline = time.monotonic() + settings.kafka.patience_s
+    missing = set(settings.topics)
+    while not stopped():
+        try:
+            client = admin(settings)
+            try:
+                missing = set(settings.topics) - set(client.list_topics())
+            finally:
+                client.close()
+            if not missing:
+                return True
+        except (DependencyUnavailableError, KafkaError):
+            if time.monotonic() > deadline:
+                raise
+        if time.monotonic() > deadline:
+            raise DependencyUnavailableError("kafka", f"no topic {min(missing)}")
+        time.sleep(0.2)
+    return False
 
 
 def topic_plan(settings: Settings) -> dict[str, dict[str, Any]]:

@@ -149,14 +149,27 @@ class Stack:
         Raises:
             ProcessError: with the end of the log, if one does not start.
         """
+        self.launch()
+        return self.wait()
+
+    def launch(self) -> Self:
+        """Start what is not running and do not wait: the addresses are known from now on."""
         with self._locked():
             self._choose_ports()
             if "given_redis" not in self._state:
                 self._launch_redis()
             if "given_kafka" not in self._state:
                 self._launch_kafka()
-            self._await("redis")
-            self._await("kafka")
+        return self
+
+    def wait(self) -> Self:
+        """Wait until both answer.
+
+        Raises:
+            ProcessError: with the end of the log, if one does not start.
+        """
+        self._await("redis")
+        self._await("kafka")
         return self
 
     def down(self, *, wipe: bool = False) -> None:

@@ -63,6 +63,11 @@ def run(settings: Settings, *, bounded: bool, resume: bool = False) -> int:
     compose_cascade(settings)  # each file of the cascade is checked before anything starts
     env, t_env = make_environment(settings, resume=resume)
     build(t_env, settings, bounded=bounded)
+    if settings.kafka.patience_s:
+        from scripts.cli.kafka_topics import wait_for_topics  # noqa: PLC0415 - rarely needed
+
+        if not wait_for_topics(settings, stop.is_set):
+            return 0
     job = LocalJob(env.execute_async("sluice-moderation"))
     if not bounded and job.wait_until_reading(120, stop.is_set):
         print(f"web UI {job.url}", file=sys.stderr)

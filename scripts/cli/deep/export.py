@@ -30,7 +30,7 @@ from udfs.normalise import normalise
 
 OPSET: Final = 17
 PARITY: Final = 0.1
-"""Most that a probe's calibrated probability may differ from fp32's."""
+"""Most that a probe's probability, before calibration, may differ from fp32's."""
 EXACT: Final = 1e-3
 """Most that the fp32 file's logits may differ from the network's."""
 PRECISIONS: Final[tuple[Precision, ...]] = ("int8", "fp16", "fp32")
