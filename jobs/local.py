@@ -18,6 +18,8 @@ from schemas.errors import SluiceError
 from schemas.settings import ROOT, Settings
 
 _JVM_ARGS: Final = "-Xms512m -Xmx2g -XX:+UseG1GC -XX:MaxGCPauseMillis=20"
+QUICK_JVM_ARGS: Final = f"{_JVM_ARGS} -XX:TieredStopAtLevel=1"
+"""For a job of a minute: it starts and warms up faster, and its highest rate is lower."""
 LOGS: Final = ROOT / ".run" / "logs"
 
 

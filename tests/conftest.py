@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from jobs.local import QUICK_JVM_ARGS
 from schemas.settings import Settings, load_settings
 from schemas.topics import Topics
 from scripts.cli.kafka_topics import delete_topics, ensure_topics
@@ -18,6 +19,8 @@ from scripts.cli.local_stack import Stack
 for _name in [name for name in os.environ if name.startswith("SLUICE_")]:
     if _name != "SLUICE_DATA":
         del os.environ[_name]
+
+os.environ.setdefault("JVM_ARGS", QUICK_JVM_ARGS)
 
 _numbers = itertools.count(1)
 

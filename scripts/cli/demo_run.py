@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from jobs.local import QUICK_JVM_ARGS
 from schemas.errors import SluiceError
 from schemas.settings import Settings
 from scripts.cli.consume import Record, open_consumer, poll
@@ -82,6 +83,7 @@ class Demo:
             log=self.log,
             out=self._directory / "job.out",
             env={
+                **({} if self._keep else {"JVM_ARGS": QUICK_JVM_ARGS}),
                 **os.environ,
                 **self.environment(),
                 "SLUICE_KAFKA__START": "earliest-offset",

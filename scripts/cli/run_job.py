@@ -56,6 +56,10 @@ def run(settings: Settings, *, bounded: bool, resume: bool = False) -> int:
         signal.signal(number, lambda *_: stop.set())
     prepare_jvm("moderation", settings)
     # PyFlink takes seconds to import: only once the settings are known to be right.
+    from pyflink.java_gateway import get_gateway  # noqa: PLC0415
+
+    # The JVM starts while this process imports; who needs it first waits for it there.
+    threading.Thread(target=get_gateway, daemon=True).start()
     from jobs.environment import make_environment  # noqa: PLC0415
     from jobs.moderation import build  # noqa: PLC0415
     from operators.compose import compose_cascade  # noqa: PLC0415
