@@ -19,7 +19,7 @@ from schemas.errors import InvalidUploadError
 from schemas.settings import load_settings
 from schemas.upload import Upload, decode_upload
 from scripts.cli.consume import Record, records
-from scripts.cli.kafka_topics import client_options
+from scripts.cli.kafka_topics import client_options, wait_for_topics
 
 FAULTY_EVERY = 50
 
@@ -57,6 +57,7 @@ def letter(record: Record, error: InvalidUploadError) -> DeadLetter:
 def main() -> None:
     fault = os.environ.get("SLUICE_TEST_FAULT", "")
     settings = load_settings(sys.argv[sys.argv.index("--profile") + 1])
+    wait_for_topics(settings, lambda: False)  # started before its broker is
     topics = settings.topics
     producer = KafkaProducer(**client_options(settings), max_request_size=4_000_000)
     source = records(settings, list(topics.content), from_beginning=True)
