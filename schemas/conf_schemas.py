@@ -10,6 +10,7 @@ from typing import Any, Final
 from schemas.banks import banks_json_schema
 from schemas.fusion import fusion_json_schema
 from schemas.media_banks import media_banks_json_schema
+from schemas.media_job import media_json_schema
 from schemas.normalise import normalise_json_schema
 from schemas.policy import policy_json_schema
 from schemas.rules import rules_json_schema
@@ -21,6 +22,7 @@ SCHEMAS: Final[dict[str, Callable[[], dict[str, Any]]]] = {
     "rules": rules_json_schema,
     "banks": banks_json_schema,
     "media_banks": media_banks_json_schema,
+    "media": media_json_schema,
     "normalise": normalise_json_schema,
 }
 """What makes the schema of `conf/NAME.yaml`."""

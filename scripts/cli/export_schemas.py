@@ -15,6 +15,7 @@ from schemas import conf_schemas
 from schemas.control import ControlAck, ControlMessage
 from schemas.dead_letter import DeadLetter
 from schemas.decision import Audit, Decision, Enforcement, Feedback, ReviewItem
+from schemas.evidence import MediaEvidence
 from schemas.upload import Upload
 
 FOLDER: Final = conf_schemas.FOLDER / "records"
@@ -25,6 +26,7 @@ RECORDS: Final[dict[str, type[msgspec.Struct]]] = {
     "feedback": Feedback,
     "enforcement": Enforcement,
     "audit": Audit,
+    "evidence": MediaEvidence,
     "dead-letter": DeadLetter,
     "control": ControlMessage,
     "control-ack": ControlAck,
