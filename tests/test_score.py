@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.categories import TEXT_CATEGORIES
@@ -33,7 +33,6 @@ from udfs.contracts import Scorer
 from udfs.normalise import normalise
 from udfs.text_deep import load as load_deep
 from udfs.text_fast import FastTextScorer
-from udfs.text_language import UNDETERMINED, identify
 from udfs.text_tiers import HIGH, LOW, TextTiers, joined_names, merged, needs_deep, telling
 
 FAST_MODEL = ROOT / "conf/models/fast_text"
@@ -305,33 +304,14 @@ def test_the_exit_status(
     assert raised.value.code == status
 
 
-# Languages
-
-
-@pytest.mark.parametrize(
-    ("text", "code"),
-    [
-        ("good morning, how was the train ride to the city yesterday?", "en"),
-        ("guten morgen, wie war gestern die fahrt mit dem zug in die stadt?", "de"),
-        ("bom dia, como foi ontem a viagem de trem para a cidade?", "pt"),
-        ("доброе утро, как вчера прошла поездка на поезде в город?", "ru"),
-        ("नमस्ते दुनिया, आप कैसे हैं और आज मौसम कैसा है", "hi"),
-    ],
-)
-def test_languages_are_told_apart(text: str, code: str) -> None:
-    found = identify(text)
-    assert found.code == code
-    assert found.confidence > 0.3
-
-
-@pytest.mark.parametrize("text", ["", "  ", "12345 !!!", "😀😀", "????"])
-def test_what_has_no_letters_has_no_language(text: str) -> None:
-    assert identify(text) == (UNDETERMINED, 0.0)
-
-
-@given(st.text(max_size=60))
-@settings(max_examples=60, deadline=None)
-def test_any_text_has_a_language_or_none(text: str) -> None:
-    code, confidence = identify(text)
-    assert code
-    assert 0 <= confidence <= 1
+def test_languages_are_named() -> None:
+    texts = (
+        "good morning, how was the train ride to the city yesterday?",
+        "guten morgen, wie war gestern die fahrt mit dem zug in die stadt?",
+        "доброе утро, как прошла поездка в город?",
+        "12345 !!!",
+    )
+    found = answers(lines_of(texts), line_scorer())
+    assert [answer["language"] for answer in found] == ["en", "de", "ru", "und"]
+    assert found[0]["language_confidence"] > 0.5
+    assert found[3]["language_confidence"] == 0

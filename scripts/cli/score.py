@@ -26,10 +26,10 @@ import typer
 
 from schemas.errors import ConfigError, SluiceError
 from schemas.settings import ROOT, Settings, load_settings
+from udfs.language import LanguageGuesser
 from udfs.normalise import Normalised, normalise
 from udfs.text_deep import load as load_deep
 from udfs.text_fast import FastTextScorer
-from udfs.text_language import identify
 from udfs.text_tiers import HIGH, LOW, TextTiers, telling
 
 BATCH: Final = 512
@@ -37,7 +37,7 @@ BATCH: Final = 512
 SPANS_AT: Final = 0.5
 MOST_SPANS: Final = 20
 """Words pointed at for one category."""
-TELLING: Final = 0.3
+TELLING: Final = 0.5
 """A word counts that weighs this share of the strongest; chosen by `scripts/evaluate`'s figures
 on span-labelled comments."""
 
@@ -140,6 +140,7 @@ class LineScorer:
         self._max_chars = max_chars
         self._spans = spans
         self._spans_at = spans_at
+        self._languages = LanguageGuesser()
         self.bad = 0
         """Lines that could not be scored so far."""
 
@@ -151,7 +152,9 @@ class LineScorer:
         """
         asked = [parse(line, self._max_chars) for _, line in lines]
         texts = [normalise(entry.text) for entry in asked if isinstance(entry, Asked)]
-        found = self._tiers.score([text.text for text in texts])
+        canonical = [text.text for text in texts]
+        found = self._tiers.score(canonical)
+        languages = self._languages.guess(canonical, [None] * len(texts))
         rounded = np.round(found.scores.astype(np.float64), 6).tolist()
         row = 0
         for (number, _), entry in zip(lines, asked, strict=True):
@@ -163,14 +166,13 @@ class LineScorer:
             scores = dict(zip(self._tiers.categories, rounded[row], strict=True))
             # A category that no tier which ran has is left out.
             scores = {name: p for name, p in scores.items() if not math.isnan(p)}
-            language, confidence = identify(texts[row].text)
             yield msgspec.json.encode(
                 {
                     "id": entry.id,
                     "scores": scores,
                     "spans": self._spans_of(texts[row], scores),
-                    "language": language,
-                    "language_confidence": round(confidence, 4),
+                    "language": languages[row].code,
+                    "language_confidence": round(languages[row].confidence, 4),
                     "stage": found.stage(row),
                 }
             )

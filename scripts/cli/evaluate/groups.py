@@ -23,7 +23,7 @@ BoolArray = npt.NDArray[np.bool_]
 
 LEAST: Final = 20
 """Rows of a kind (positive, negative) that a group needs for a rate over them."""
-MOST_SWAPPED: Final = 150
+MOST_SWAPPED: Final = 400
 """Harmless sentences that are put to every identity of their class."""
 
 
@@ -129,9 +129,9 @@ def terms(
         seed: of the draw of sentences.
 
     Returns:
-        By term its rate and the ratio to its class's (which has the same sentences), the worst of
-        these ratios, and how far apart the terms put a sentence's probability on average. Empty
-        where no text mentions an identity.
+        By term its rate and the ratio to its class's (which has the same sentences; None where
+        fewer than 20 are flagged in the class), the worst of these ratios, and how far apart the
+        terms put a sentence's probability on average. Empty where no text mentions an identity.
     """
     swapper = Swapper(identities)
     words_of = {word: entry.words for entry in identities.classes for word in entry.words}
@@ -155,7 +155,8 @@ def terms(
     for entry in identities.classes:
         own = {term: by_term[term] for term in entry.words if len(by_term.get(term, ())) >= LEAST}
         if own:
-            usual = float(flagged[[row for rows in own.values() for row in rows]].mean())
+            together = flagged[[row for rows in own.values() for row in rows]]
+            usual = float(together.mean()) if together.sum() >= LEAST else 0.0
             for term, rows in own.items():
                 rate = float(flagged[rows].mean())
                 table[term] = {

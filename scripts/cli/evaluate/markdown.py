@@ -283,7 +283,8 @@ def _terms(report: dict[str, Any]) -> str:
     return _section(
         "Identity terms",
         "Harmless sentences that mention an identity, put to every other of its class. The ratio "
-        "is that of a term's false positives to its class's, on the same sentences.",
+        "is that of a term's false positives to its class's, on the same sentences, where 20 or "
+        "more of them are flagged.",
         table(
             ("category", "tier", "sentences", "false positives", "worst ratio", "mean spread",
              "highest terms"),
