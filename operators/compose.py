@@ -10,9 +10,10 @@ from operators.metrics import Metrics
 from operators.redis_store import NoLookups, RedisLookups
 from schemas.control import ControlMessage
 from schemas.errors import ConfigError
-from schemas.settings import ROOT, Settings
+from schemas.settings import ROOT, DeepSettings, Settings
 from schemas.switches import ModelPointer
 from schemas.yaml_source import YamlSource
+from udfs import text_deep
 from udfs.banks import ExactBanks
 from udfs.cascade import Cascade
 from udfs.contracts import Item, Lookups, Outcome
@@ -20,10 +21,15 @@ from udfs.decision_cache import LocalCache
 from udfs.fusion import LinearFusion
 from udfs.policy import Policy, Switches
 from udfs.rules import RuleSet
+from udfs.stage_deep import DeepLimits
+from udfs.text_deep import DeepTextOptions, DeepTextScorer
 from udfs.text_fast import FastTextScorer
 
 _POLICY_PARTS: Final = frozenset({"policy", "communities", "switches"})
-_MODEL: Final = "model/fast_text"
+_FAST_MODEL: Final = "model/fast_text"
+_DEEP_MODEL: Final = "model/deep_text"
+_MODELS: Final = frozenset({_FAST_MODEL, _DEEP_MODEL})
+_GPU_TOGETHER: Final = 64
 
 
 def compose_cascade(settings: Settings, metrics: Metrics | None = None) -> LiveCascade:
@@ -41,6 +47,9 @@ def compose_cascade(settings: Settings, metrics: Metrics | None = None) -> LiveC
         banks=ExactBanks.load(_path(files.banks)),
         fusion=LinearFusion.load(_path(files.fusion)),
         fast_text=None if files.fast_text is None else FastTextScorer.load(_path(files.fast_text)),
+        deep_text=None if files.deep_text is None else _deep(settings.deep, files.deep_text),
+        deep_limits=_limits(settings.deep),
+        remember=settings.redis.remember,
         store=store,
         cache=LocalCache(settings.redis.local_entries),
         audit=files.audit,
@@ -48,7 +57,25 @@ def compose_cascade(settings: Settings, metrics: Metrics | None = None) -> LiveC
         max_text_chars=settings.limits.max_text_chars,
         on_stage=lambda stage, us: counts.histogram("stage_time_us", stage=stage).observe(us),
     )
-    return LiveCascade(cascade)
+    return LiveCascade(cascade, settings.deep)
+
+
+def _deep(settings: DeepSettings, folder: Path) -> DeepTextScorer:
+    options = DeepTextOptions(
+        provider=settings.provider, precision=settings.precision, threads=settings.threads
+    )
+    return text_deep.load(_path(folder), options)
+
+
+def _limits(settings: DeepSettings) -> DeepLimits:
+    return DeepLimits(
+        low=settings.low,
+        high=settings.high,
+        budget_ms=settings.budget_ms,
+        late_after_ms=settings.late_after_ms,
+        # On a processor texts gain nothing by running together; a GPU wants many.
+        together=1 if settings.provider == "cpu" else _GPU_TOGETHER,
+    )
 
 
 def _path(path: Path) -> Path:
@@ -60,10 +87,12 @@ class LiveCascade:
 
     Args:
         cascade: as the job was started.
+        deep: how a heavy tier that a message names is run.
     """
 
-    def __init__(self, cascade: Cascade) -> None:
+    def __init__(self, cascade: Cascade, deep: DeepSettings | None = None) -> None:
         self._started = cascade
+        self._deep = deep or DeepSettings()
         self.cascade = cascade
         self._digests: dict[str, str] = {}
         # Communities and switches are laid over whichever policy is in force.
@@ -105,8 +134,10 @@ class LiveCascade:
             self.cascade = self.cascade.with_parts(rules=self._started.rules)
         elif kind == "bank":
             self._put_banks({k: m for k, m in self._bank_messages.items() if k != key})
-        elif key == _MODEL:
+        elif key == _FAST_MODEL:
             self.cascade = self.cascade.with_parts(fast_text=self._started.fast_text)
+        elif key == _DEEP_MODEL:
+            self.cascade = self.cascade.with_parts(deep_text=self._started.deep_text)
         self._digests.pop(key, None)
 
     def applied(self) -> dict[str, str]:
@@ -141,10 +172,13 @@ class LiveCascade:
         self._bank_messages = messages
 
     def _put_model(self, message: ControlMessage, file: str) -> None:
-        if message.key != _MODEL:
-            raise ConfigError(f"no model {message.name}; there is fast_text", file=file)
+        if message.key not in _MODELS:
+            known = ", ".join(sorted(key.partition("/")[2] for key in _MODELS))
+            raise ConfigError(f"no model {message.name}; there are {known}", file=file)
         if self._started.fast_text is None:
             raise ConfigError("this job was started without a model", file=file)
-        pointer = YamlSource(message.text, file).validate(ModelPointer)
-        scorer = FastTextScorer.load(_path(Path(pointer.folder)))
-        self.cascade = self.cascade.with_parts(fast_text=scorer)
+        folder = Path(YamlSource(message.text, file).validate(ModelPointer).folder)
+        if message.key == _DEEP_MODEL:
+            self.cascade = self.cascade.with_parts(deep_text=_deep(self._deep, folder))
+        else:
+            self.cascade = self.cascade.with_parts(fast_text=FastTextScorer.load(_path(folder)))

@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CONF = ROOT / "conf"
 
 Positive = Annotated[int, Field(gt=0)]
+Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 class _Section(BaseModel):
@@ -54,6 +55,10 @@ class RedisSettings(_Section):
     breaker_open_s: float = Field(default=2.0, gt=0)
     decision_ttl_days: Positive = 30
     local_entries: Positive = 10_000
+    """Of the in-process cache in front."""
+    remember: Literal["costly", "all"] = "costly"
+    """Which scores the caches keep. costly: the heavy tier's; what the fast tier says is computed
+    again in less time than looking it up takes."""
 
 
 class LimitSettings(_Section):
@@ -112,7 +117,30 @@ class CascadeSettings(_Section):
     fusion: Path = Path("conf/fusion.yaml")
     fast_text: Path | None = Path("conf/models/fast_text")
     """null: no model; banks, rules and behaviour decide alone."""
+    deep_text: Path | None = None
+    """Package of the heavy tier; null: the fast tier decides alone."""
     audit: Literal["all", "acted", "none"] = "all"
+
+
+class DeepSettings(_Section):
+    """What the heavy text tier looks at, and what it may take. See `udfs.stage_deep`."""
+
+    low: Probability = 0.05
+    high: Probability = 0.95
+    """Shown to it are uploads of which the fast tier gives any category a probability between."""
+    budget_ms: Annotated[float, Field(ge=0)] = 60.0
+    """Of one batch; what is left over then the fast tier decides alone. 0: no limit."""
+    late_after_ms: Annotated[float, Field(ge=0)] = 150.0
+    """Uploads that the broker has had for longer are not shown to it. 0: all are."""
+    provider: Literal["cpu", "cuda", "tensorrt"] = "cpu"
+    precision: Literal["auto", "int8", "fp16", "fp32"] = "auto"
+    threads: Positive = 1
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.low > self.high:
+            raise ValueError("low: must not be above high")
+        return self
 
 
 class Settings(BaseSettings):
@@ -134,6 +162,7 @@ class Settings(BaseSettings):
     velocity: VelocitySettings = VelocitySettings()
     flink: FlinkSettings = FlinkSettings()
     cascade: CascadeSettings = CascadeSettings()
+    deep: DeepSettings = DeepSettings()
 
     @property
     def topics(self) -> Topics:

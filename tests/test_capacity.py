@@ -68,7 +68,7 @@ def test_a_billion_a_day_by_hand() -> None:
     users = 1e9 / 5 * 1.02 * 26 / 24
     assert found.value("state_users") == pytest.approx(users)
     assert found.value("checkpoint_gib") == pytest.approx(users * (150 + 4 * 32) / 1024**3)
-    assert found.value("redis_cache_gib") == pytest.approx(1e9 * 0.7 * 350 / 1024**3)
+    assert found.value("redis_cache_gib") == pytest.approx(1e9 * 0.7 * 0.2 * 350 / 1024**3)
 
 
 def test_a_small_load_needs_the_least_that_is_safe() -> None:

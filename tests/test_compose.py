@@ -13,6 +13,7 @@ from schemas.control import ControlKind, ControlMessage
 from schemas.decision import Decision
 from schemas.errors import ConfigError
 from schemas.settings import ROOT, load_settings
+from tests import deep_kit
 from tests.fakes import NOW_MS, payload
 from tests.model_kit import write_model
 from udfs.banks import hash_text
@@ -169,8 +170,20 @@ def test_models_come_and_go(live: LiveCascade, models: dict[str, Path]) -> None:
 
 
 def test_there_is_no_other_model(live: LiveCascade, models: dict[str, Path]) -> None:
-    with pytest.raises(ConfigError, match="no model deep_text"):
+    with pytest.raises(ConfigError, match="no model other; there are deep_text, fast_text"):
+        live.apply(message("model", f"folder: {models['strict']}", "other"))
+
+
+def test_a_heavy_tier_comes_and_goes(
+    live: LiveCascade, models: dict[str, Path], tmp_path: Path
+) -> None:
+    live.apply(message("model", f"folder: {deep_kit.write_package(tmp_path)}", "deep_text"))
+    version = live.applied()["model:deep_text"]
+    with pytest.raises(ConfigError, match="is no model manifest"):
         live.apply(message("model", f"folder: {models['strict']}", "deep_text"))
+    assert live.applied()["model:deep_text"] == version
+    live.withdraw("model/deep_text")
+    assert "model:deep_text" not in live.applied()
 
 
 def test_switches_and_communities_survive_a_later_policy(live: LiveCascade) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections.abc import Callable, Sequence
-from typing import Final
+from types import EllipsisType
+from typing import Final, Literal
 
 from schemas.features import SINGLE, ThreadContext, UserFeatures
 from schemas.upload import Upload, decode_upload
@@ -30,7 +31,11 @@ from udfs.evidence import collect_evidence
 from udfs.normalise import normalise
 from udfs.policy import Policy
 from udfs.rules import RuleSet
+from udfs.stage_deep import DeepLimits, DeepTextStage
 from udfs.stages import BankStage, FastTextStage, LookupStage, RuleStage, Stage, Work
+
+Remember = Literal["costly", "all"]
+_NO_LIMITS: Final = DeepLimits()
 
 _STRANGER: Final = Upload(
     content_id="-",
@@ -52,6 +57,9 @@ class Cascade:
     Args:
         policy, rules, banks, fusion: the parts.
         fast_text: the fast text tier; None to decide without a model.
+        deep_text: the heavy text tier, for what the fast one leaves undecided; None to do without.
+        deep_limits: which uploads the heavy tier looks at, and what it may take.
+        remember: which scores the caches keep: all, or those that are costly to make again.
         store: cache, features and context.
         cache: in-process cache of scores.
         audit: which decisions get an audit record.
@@ -68,6 +76,9 @@ class Cascade:
         banks: ExactBanks,
         fusion: Fusion,
         fast_text: Scorer | None,
+        deep_text: Scorer | None = None,
+        deep_limits: DeepLimits = _NO_LIMITS,
+        remember: Remember = "all",
         store: Lookups,
         cache: LocalCache,
         audit: AuditMode = "all",
@@ -80,6 +91,10 @@ class Cascade:
         self.banks = banks
         self.fusion = fusion
         self.fast_text = fast_text
+        # It reads what the fast tier says; without that it has nothing to choose by.
+        self.deep_text = deep_text if fast_text is not None else None
+        self._deep_limits = deep_limits
+        self._remembers: Remember = remember
         self._store = store
         self._cache = cache
         self._audit: AuditMode = audit
@@ -91,8 +106,14 @@ class Cascade:
         self._scoring: tuple[Stage, ...] = ()
         if fast_text is not None:
             versions = {fast_text.name: fast_text.version, **versions}
-            self._model = f"{fast_text.name}:{fast_text.version}"
-            self._scoring = (FastTextStage(fast_text),)
+            models = [f"{fast_text.name}:{fast_text.version}"]
+            self._scoring = (FastTextStage(fast_text, remember=remember == "all"),)
+            if deep_text is not None:
+                versions = {deep_text.name: deep_text.version, **versions}
+                models.append(f"{deep_text.name}:{deep_text.version}")
+                self._scoring += (DeepTextStage(deep_text, deep_limits),)
+            if remember == "all" or deep_text is not None:
+                self._model = "+".join(models)
         self.stages: tuple[Stage, ...] = (
             LookupStage(store, cache, self._model),
             BankStage(banks, policy.document.banks.act_at),
@@ -110,8 +131,9 @@ class Cascade:
         rules: RuleSet | None = None,
         banks: ExactBanks | None = None,
         fast_text: Scorer | None = None,
+        deep_text: Scorer | EllipsisType | None = ...,
     ) -> Cascade:
-        """The same cascade with some parts replaced."""
+        """The same cascade with some parts replaced; the heavy tier alone can be taken out."""
         return Cascade(
             policy=policy or self.policy,
             rules=rules or self.rules,
@@ -119,6 +141,9 @@ class Cascade:
             banks=self.banks if banks is None else banks,
             fusion=self.fusion,
             fast_text=fast_text or self.fast_text,
+            deep_text=self.deep_text if isinstance(deep_text, EllipsisType) else deep_text,
+            deep_limits=self._deep_limits,
+            remember=self._remembers,
             store=self._store,
             cache=self._cache,
             audit=self._audit,
@@ -178,10 +203,11 @@ class Cascade:
                 signals,
                 fused,
                 verdict,
-                scored_by="fast_text" if work.scores else "policy",
+                scored_by=work.tier or "policy",
                 evidence=collect_evidence(work, verdict, self.fast_text),
                 moment=moment,
                 cache=work.cache,
+                disagreement=work.disagreement,
             )
             for work, (signals, fused, verdict) in zip(works, judged, strict=True)
         ]
@@ -206,6 +232,7 @@ class Cascade:
                 row = CachedAssessment(
                     scores=dict(work.scores),
                     model=self._model,
+                    tier="deep_text" if work.tier == "deep_text" else "fast_text",
                     action=verdict.action,
                     confidence=round(verdict.confidence, 6),
                     reason=verdict.reason,

@@ -233,6 +233,8 @@ class CachedAssessment(msgspec.Struct, frozen=True, kw_only=True):
     """Calibrated model probabilities."""
     model: str
     """Version of the models that gave them; another version does not use the row."""
+    tier: Literal["fast_text", "deep_text"] = "fast_text"
+    """The last of the models that looked."""
     action: str = ""
     """What the policy says about the content alone, for readers of the cache."""
     confidence: float = 0.0

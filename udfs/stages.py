@@ -18,6 +18,8 @@ from udfs.contracts import BankMatch, CachedAssessment, Item, Lookups, RuleMatch
 from udfs.decision_cache import LocalCache
 from udfs.rules import RuleSet
 
+Tier = Literal["", "fast_text", "deep_text"]
+
 _UNKNOWN = UserFeatures()
 _NO_CONTEXT = ThreadContext()
 
@@ -30,11 +32,13 @@ class Work:
         "cache",
         "context",
         "degraded",
+        "disagreement",
         "fresh",
         "item",
         "rules",
         "scores",
         "settled",
+        "tier",
         "user",
     )
 
@@ -43,6 +47,10 @@ class Work:
         self.user: UserFeatures = _UNKNOWN
         self.context: ThreadContext = _NO_CONTEXT
         self.scores: Mapping[str, float] = {}
+        self.tier: Tier = ""
+        """The model that scores are from, the later one where two looked."""
+        self.disagreement = 0.0
+        """Largest difference between two tiers' scores of a category."""
         self.rules: Sequence[RuleMatch] = ()
         self.banks: Sequence[BankMatch] = ()
         self.cache: Literal["", "local", "redis"] = ""
@@ -103,7 +111,7 @@ class LookupStage:
         known = self._cache.get(work.item.content_hash, self._model)
         if known is None:
             return False
-        work.scores, work.cache = known.scores, "local"
+        work.scores, work.tier, work.cache = known.scores, known.tier, "local"
         return True
 
     def _fill_scores(
@@ -113,7 +121,7 @@ class LookupStage:
             if row.model == self._model:
                 self._cache.put(content_hash, row)
                 for work in hashes[content_hash]:
-                    work.scores, work.cache = row.scores, "redis"
+                    work.scores, work.tier, work.cache = row.scores, row.tier, "redis"
 
 
 class BankStage:
@@ -163,12 +171,18 @@ class RuleStage:
 
 
 class FastTextStage:
-    """The fast text tier, for what nothing has settled and no cache knows."""
+    """The fast text tier, for what nothing has settled and no cache knows.
 
-    name = "fast_text"
+    Args:
+        scorer: the model.
+        remember: its scores are worth remembering.
+    """
 
-    def __init__(self, scorer: Scorer) -> None:
+    name: Literal["fast_text"] = "fast_text"
+
+    def __init__(self, scorer: Scorer, *, remember: bool = True) -> None:
         self._scorer = scorer
+        self._remember = remember
 
     def run(self, batch: Sequence[Work], now_ms: int) -> None:  # noqa: ARG002 - the protocol's
         """Score each content once, however often it is in the batch."""
@@ -195,5 +209,5 @@ class FastTextStage:
         for works, row in zip(missing.values(), rounded, strict=True):
             scores = dict(zip(names, row, strict=True))
             for work in works:
-                work.scores = scores
-            works[0].fresh = True
+                work.scores, work.tier = scores, self.name
+            works[0].fresh = self._remember

@@ -125,6 +125,11 @@ class DeepTextScorer:
     def categories(self) -> tuple[str, ...]:
         return self.manifest.categories
 
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Codes of the languages that it reads."""
+        return self.manifest.languages
+
     def score(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Calibrated probabilities, shape (len(texts), len(categories)), in [0, 1].
 

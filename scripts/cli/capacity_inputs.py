@@ -50,6 +50,8 @@ class CacheAssumptions(_Part):
     """What Redis holds."""
 
     unique_share: Share
+    remembered_share: Share
+    """Of those, whose scores are kept: what the heavy tier looked at, or 1 (`redis.remember`)."""
     keep_days: Positive
     user_row_bytes: Positive
 

@@ -1,0 +1,122 @@
+"""The heavy text tier as a stage: for what the fast tier leaves undecided, while there is time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from udfs.contracts import Scorer
+from udfs.stages import Work
+from udfs.text_tiers import HIGH, LOW, needs_deep
+
+NAME: Final = "deep_text"
+
+
+class DeepLimits(msgspec.Struct, frozen=True):
+    """Which uploads the heavy tier looks at, and what it may take."""
+
+    low: float = LOW
+    high: float = HIGH
+    """The band of `udfs.text_tiers.needs_deep`."""
+    budget_ms: float = 0.0
+    """Of one batch; 0: as long as it takes. What is left over then is shed."""
+    late_after_ms: float = 0.0
+    """Uploads that the broker has had for longer are shed; 0: none. A queue is worked off at the
+    fast tier's rate, and nobody waits for an hour's texts to be read twice."""
+    together: int = 1
+    """Texts that are scored in one call; between two calls the time is looked at."""
+
+
+class DeepTextStage:
+    """Scores the undecided, most undecided first; its scores take the place of the fast tier's.
+
+    What is shed keeps the fast tier's scores and names `deep_text` in `degraded`: the policy says
+    which categories need the tier (`needs`), and all others are decided without it.
+
+    An upload that declares a language that the scorer's `languages` do not name is not shown to
+    it.
+
+    Args:
+        scorer: the heavy tier.
+        limits: which and how much.
+    """
+
+    name = NAME
+
+    def __init__(self, scorer: Scorer, limits: DeepLimits) -> None:
+        self._scorer = scorer
+        self._limits = limits
+        # Not every scorer says which it reads.
+        self._languages = frozenset(getattr(scorer, "languages", ()))
+
+    def run(self, batch: Sequence[Work], now_ms: int) -> None:
+        """Score each undecided content once, however often it is in the batch."""
+        contents = self._undecided(batch)
+        if not contents:
+            return
+        begin = time.perf_counter()
+        limits = self._limits
+        waiting = []
+        for works in contents:
+            if 0 < limits.late_after_ms < now_ms - works[0].item.broker_ms:
+                _shed(works)
+            else:
+                waiting.append(works)
+        step = max(1, limits.together)
+        for first in range(0, len(waiting), step):
+            if 0 < limits.budget_ms < (time.perf_counter() - begin) * 1e3:
+                for works in waiting[first:]:
+                    _shed(works)
+                return
+            self._score(waiting[first : first + step])
+
+    def _undecided(self, batch: Sequence[Work]) -> list[list[Work]]:
+        """Works by content, those whose probabilities lie nearest to the middle first."""
+        contents: dict[str, list[Work]] = {}
+        languages = self._languages
+        for work in batch:
+            if work.settled or not work.scores or work.tier == NAME:
+                continue
+            language = work.item.upload.language
+            if languages and language and language.partition("-")[0].lower() not in languages:
+                continue
+            contents.setdefault(work.item.content_hash, []).append(work)
+        if not contents:
+            return []
+        found = list(contents.values())
+        scores = np.array([[*works[0].scores.values()] for works in found], np.float32)
+        rows = np.flatnonzero(needs_deep(scores, self._limits.low, self._limits.high))
+        distance = np.nanmin(np.abs(scores[rows] - 0.5), axis=1, initial=0.5)
+        return [found[i] for i in rows[np.argsort(distance, kind="stable")]]
+
+    def _score(self, contents: list[list[Work]]) -> None:
+        names = self._scorer.categories
+        texts = [works[0].item.normalised for works in contents]
+        try:
+            rows = self._scorer.score([text.text for text in texts if text is not None])
+        except Exception:  # noqa: BLE001 - whatever a model raises, the fast tier has decided
+            for works in contents:
+                _shed(works)
+            return
+        rounded = np.round(rows.astype(np.float64), 6).tolist()
+        for works, row in zip(contents, rounded, strict=True):
+            before = works[0].scores
+            found = dict(zip(names, row, strict=True))
+            apart = max(
+                (abs(value - before[name]) for name, value in found.items() if name in before),
+                default=0.0,
+            )
+            scores = {**before, **found}
+            for work in works:
+                work.scores, work.tier, work.disagreement = scores, NAME, apart
+            works[0].fresh = True
+
+
+def _shed(works: Sequence[Work]) -> None:
+    for work in works:
+        work.degraded = (*work.degraded, NAME)
+        work.fresh = False
