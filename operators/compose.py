@@ -55,6 +55,7 @@ def compose_cascade(settings: Settings, metrics: Metrics | None = None) -> LiveC
         audit=files.audit,
         max_bytes=settings.limits.max_bytes,
         max_text_chars=settings.limits.max_text_chars,
+        on_deep=counts.counter("deep_scored").add,
         on_stage=lambda stage, us: counts.histogram("stage_time_us", stage=stage).observe(us),
     )
     return LiveCascade(cascade, settings.deep)

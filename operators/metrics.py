@@ -32,6 +32,7 @@ CATALOGUE: Final[tuple[Meaning, ...]] = (
     Meaning("dead_letters", "counter", "records", ("kind",), "Records refused, by kind of error."),
     Meaning("degraded", "counter", "decisions", ("dependency",), "Decisions made without it."),
     Meaning("cache_hits", "counter", "uploads", ("cache",), "Assessments that were known."),
+    Meaning("deep_scored", "counter", "texts", (), "Texts that the heavy tier scored."),
     Meaning("reviews", "counter", "items", ("why",), "Review items written."),
     Meaning("batches", "counter", "batches", (), "Batches scored."),
     Meaning("state_resets", "counter", "users", (), "Keyed values that could not be read."),

@@ -72,6 +72,25 @@ _RESULT: dict[str, Any] = {
         "commit": "abc1234",
     },
     "cases": {
+        "tiers": {
+            "source": "jigsaw_natural",
+            "toxic_share": 0.097,
+            "mean_chars": 380.0,
+            "fast_us": 9.0,
+            "normalise_us": 30.0,
+            "deep_us": 5_000.0,
+            "deep_share": 0.21,
+            "cascade_fast_us": 110.0,
+            "cascade_us": 1_200.0,
+            "deep_by_tokens_ms": {"16": 1.5, "32": 2.7},
+        },
+        "both_tiers": {
+            "levels": [
+                _level(rate, p99) | {"deep_share": 0.07, "shed_share": 0.001}
+                for rate, p99 in ((300.0, 40.0), (1_200.0, 90.0))
+            ],
+            "backlog": {"uploads_per_s": 3_000.0, "deep_share": 0.01, "shed_share": 0.06},
+        },
         "loop": {
             "uploads_per_s": 8_000.0,
             "uploads": 20_000,

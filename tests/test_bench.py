@@ -24,6 +24,7 @@ from schemas.dead_letter import DeadLetter
 from schemas.errors import ConfigError, InvalidUploadError
 from schemas.settings import ROOT, Settings, load_settings
 from schemas.upload import decode_upload
+from scripts.cli.bench import tier_loop
 from scripts.cli.bench.cases.kill import BROKEN, account
 from scripts.cli.bench.cases.rules_only import HITS, PROFILE, RULES, plain_patterns
 from scripts.cli.bench.cpu import CpuTimes, children, cpu_between, cpu_times, thread_kind
@@ -40,6 +41,7 @@ from scripts.cli.bench.topics import (
     rate_between,
 )
 from scripts.cli.bench.uploads import Made, UploadMaker, read_load
+from tests import deep_kit
 from udfs.rules import RuleSet
 
 BEGAN = dt.datetime(2026, 1, 1, 12, tzinfo=dt.UTC)
@@ -330,3 +332,17 @@ def test_everything_that_can_go_wrong_is_counted() -> None:
     assert found["dropped"] == 1
     assert found["surplus"] == 1
     assert found["miscounted"] == 1
+
+
+def test_tiers_are_measured_one_by_one_and_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLUICE_CASCADE__DEEP_TEXT", str(deep_kit.write_package(tmp_path)))
+    monkeypatch.setenv("SLUICE_DEEP__LOW", "0")
+    monkeypatch.setenv("SLUICE_DEEP__HIGH", "1")
+    found = tier_loop.measure(tier_loop.TierOrder(texts=80, deep_texts=10))
+    assert found.source == "load generator"
+    # All but what rules settle: the band is everything.
+    assert 0.5 < found.deep_share <= 1
+    assert found.cascade_us > found.cascade_fast_us > found.fast_us > 0
+    assert set(found.deep_by_tokens_ms) == {"16", "32", "64", "128"}

@@ -76,3 +76,11 @@ def test_wrong_arguments_are_refused_at_once(tmp_path: Path) -> None:
         bench(tmp_path / "x.txt")
     with pytest.raises(SluiceError, match="no case none; there are: loop, drained"):
         bench(tmp_path / "x.json", only=["none"])
+
+
+def test_both_tiers_have_their_tables_and_aim() -> None:
+    text = markdown(result())
+    assert "leaves 21.0% of them to the heavy one" in text
+    assert "| Heavy tier | 5,000.0 | 200 |" in text
+    assert "| P99 at 1,200/s, both text tiers | <= 150 ms | 90 ms | yes |" in text
+    assert "6.0% of the uploads were shed" in text

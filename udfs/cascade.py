@@ -51,6 +51,10 @@ def _ignore(stage: str, microseconds: float) -> None:
     """Default of `on_stage`: nobody measures."""
 
 
+def _ignore_text() -> None:
+    """Default of `on_deep`: nobody counts."""
+
+
 class Cascade:
     """Composes the stages. Immutable: a changed part makes a new cascade (`with_parts`).
 
@@ -66,6 +70,7 @@ class Cascade:
         max_bytes: longest payload accepted.
         max_text_chars: longest text accepted.
         on_stage: told the time of each stage for each batch, in microseconds.
+        on_deep: called for each text that the heavy tier has scored.
     """
 
     def __init__(
@@ -85,6 +90,7 @@ class Cascade:
         max_bytes: int = 262_144,
         max_text_chars: int = 50_000,
         on_stage: Callable[[str, float], None] = _ignore,
+        on_deep: Callable[[], None] = _ignore_text,
     ) -> None:
         self.policy = policy
         self.rules = rules
@@ -101,6 +107,7 @@ class Cascade:
         self._max_bytes = max_bytes
         self._max_text_chars = max_text_chars
         self._on_stage = on_stage
+        self._on_deep = on_deep
         versions = {"fusion": fusion.version}
         self._model = ""
         self._scoring: tuple[Stage, ...] = ()
@@ -111,7 +118,7 @@ class Cascade:
             if deep_text is not None:
                 versions = {deep_text.name: deep_text.version, **versions}
                 models.append(f"{deep_text.name}:{deep_text.version}")
-                self._scoring += (DeepTextStage(deep_text, deep_limits),)
+                self._scoring += (DeepTextStage(deep_text, deep_limits, on_deep),)
             if remember == "all" or deep_text is not None:
                 self._model = "+".join(models)
         self.stages: tuple[Stage, ...] = (
@@ -150,6 +157,7 @@ class Cascade:
             max_bytes=self._max_bytes,
             max_text_chars=self._max_text_chars,
             on_stage=self._on_stage,
+            on_deep=self._on_deep,
         )
 
     def prepare(self, raw: bytes, broker_ms: int) -> Item:

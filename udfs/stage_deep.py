@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -43,13 +43,17 @@ class DeepTextStage:
     Args:
         scorer: the heavy tier.
         limits: which and how much.
+        on_text: called for each text that was scored.
     """
 
     name = NAME
 
-    def __init__(self, scorer: Scorer, limits: DeepLimits) -> None:
+    def __init__(
+        self, scorer: Scorer, limits: DeepLimits, on_text: Callable[[], None] = lambda: None
+    ) -> None:
         self._scorer = scorer
         self._limits = limits
+        self._on_text = on_text
         # Not every scorer says which it reads.
         self._languages = frozenset(getattr(scorer, "languages", ()))
 
@@ -114,6 +118,7 @@ class DeepTextStage:
             for work in works:
                 work.scores, work.tier, work.disagreement = scores, NAME, apart
             works[0].fresh = True
+            self._on_text()
 
 
 def _shed(works: Sequence[Work]) -> None:

@@ -21,6 +21,7 @@ from scripts.cli.bench.cases.rules_only import rules_only
 from scripts.cli.bench.cases.state import state
 from scripts.cli.bench.cases.throughput import cached, drained, maximum
 from scripts.cli.bench.cases.ticks import ticks
+from scripts.cli.bench.cases.tiers import both_tiers, tiers
 from scripts.cli.bench.machine import machine
 from scripts.cli.bench.report import markdown, put_into
 from scripts.cli.bench.runs import Bench
@@ -35,6 +36,8 @@ CASES: Final[dict[str, Callable[[Bench], dict[str, Any]]]] = {
     "maximum": maximum,
     "latency": latency,
     "cached": cached,
+    "tiers": tiers,
+    "both_tiers": both_tiers,
     "patch": patch,
     "ticks": ticks,
     "rules_only": rules_only,
@@ -49,8 +52,14 @@ def bench(
     out: Annotated[Path, typer.Option(help="JSON file; Markdown and charts go beside it.")],
     *,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Shorter phases: under 4 minutes, rougher figures.")
+        bool, typer.Option("--quick", help="Shorter phases: about 12 minutes, rougher figures.")
     ] = False,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="SLUICE_DATA", help="Public data sets, for natural texts in the case tiers."
+        ),
+    ] = None,
     only: Annotated[
         list[str] | None,
         typer.Option(help=f"Only this case (may be repeated): {', '.join(CASES)}."),
@@ -74,7 +83,7 @@ def bench(
         return
     out.parent.mkdir(parents=True, exist_ok=True)
     with interruptible():
-        result, failed = measure(only or [*CASES], quick=quick)
+        result, failed = measure(only or [*CASES], quick=quick, data=data)
     out.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")
     write_report(result, out)
     print(markdown(result))
@@ -82,7 +91,9 @@ def bench(
         raise SluiceError(f"not everything could be measured: {', '.join(failed)}; see above")
 
 
-def measure(names: list[str], *, quick: bool) -> tuple[dict[str, Any], list[str]]:
+def measure(
+    names: list[str], *, quick: bool, data: Path | None = None
+) -> tuple[dict[str, Any], list[str]]:
     """Run cases; gives the result and the names of those that failed."""
     began = time.monotonic()
     failed: list[str] = []
@@ -94,7 +105,7 @@ def measure(names: list[str], *, quick: bool) -> tuple[dict[str, Any], list[str]
     with (
         tempfile.TemporaryDirectory(prefix="sluice-bench-") as folder,
         Stack(Path(folder) / "stack", die_with_parent=True) as stack,
-        Bench(Path(folder), stack, quick=quick, say=say) as bench_,
+        Bench(Path(folder), stack, quick=quick, say=say, data=data) as bench_,
     ):
         bench_.results = result["cases"]
         for name in [name for name in CASES if name in names]:

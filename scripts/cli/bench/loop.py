@@ -50,6 +50,8 @@ class LoopOrder(msgspec.Struct, frozen=True, kw_only=True):
     """Uploads that are scored together."""
     sweep: bool = False
     """Also measure other batch sizes."""
+    deep: bool = False
+    """With the heavy text tier."""
     hits: list[str] = []
     load: dict[str, Any] = {}
     patterns: list[str] = []
@@ -136,6 +138,8 @@ def measure(order: LoopOrder) -> LoopFigures:
     settings = load_settings(order.profile)
     redis = settings.redis.model_copy(update={"url": order.redis_url})
     settings = settings.model_copy(update={"redis": redis})
+    if not order.deep:
+        settings = without_deep(settings)
     loop = BareLoop(settings)
     maker = UploadMaker(read_load(**order.load), seed=77, prefix="loop", hits=order.hits)
     begin = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=60)
@@ -179,6 +183,12 @@ def measure(order: LoopOrder) -> LoopFigures:
         sweep_wall_us=sweep_wall,
         patterns_us=_patterns(order.patterns, staged) if order.patterns else None,
     )
+
+
+def without_deep(settings: Settings) -> Settings:
+    """The same, the fast tier deciding alone."""
+    cascade = settings.cascade.model_copy(update={"deep_text": None})
+    return settings.model_copy(update={"cascade": cascade})
 
 
 def stages(

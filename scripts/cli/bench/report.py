@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 from scripts.cli.bench.aims import aims, engine_us, job_us
+from scripts.cli.bench.report_tiers import both_tiers, tiers
+from scripts.cli.bench.tables import table
 
 BEGIN: Final = "<!-- bench:begin -->"
 END: Final = "<!-- bench:end -->"
@@ -27,6 +29,8 @@ def markdown(result: Result) -> str:
         ("loop", _loop),
         ("loop", _stages),
         ("loop", _batches),
+        ("tiers", tiers),
+        ("both_tiers", both_tiers),
         ("ticks", _ticks),
         ("state", _state),
         ("rules_only", _rules_only),
@@ -79,7 +83,7 @@ def _most_noise(found: object) -> float:
 
 def _aims(cases: Result) -> list[str]:
     rows = [(a.name, a.aim, a.measured, "yes" if a.met else "**no**") for a in aims(cases)]
-    return _table(("", "Aim", "Measured", "Met"), rows) if rows else []
+    return table(("", "Aim", "Measured", "Met"), rows) if rows else []
 
 
 def _latency(cases: Result) -> list[str]:
@@ -110,7 +114,7 @@ def _latency(cases: Result) -> list[str]:
         "",
         "Broker time of the upload to broker time of the decision.",
         "",
-        *_table(head, rows),
+        *table(head, rows),
     ]
 
 
@@ -137,7 +141,7 @@ def _throughput(cases: Result) -> list[str]:
     return [
         "### Throughput",
         "",
-        *_table(("", "Uploads/s", ""), rows),
+        *table(("", "Uploads/s", ""), rows),
         "",
         f"What was decided in the backlog: {actions}.",
     ]
@@ -160,7 +164,7 @@ def _cpu(cases: Result) -> list[str]:
         "The job's Python runs inside its JVM: `job: operator` is the thread that both the"
         " Python code and Flink's operator run on; the rows below it are other threads.",
         "",
-        *_table(("", *(name for name, _ in columns)), rows),
+        *table(("", *(name for name, _ in columns)), rows),
     ]
 
 
@@ -190,7 +194,7 @@ def _loop(cases: Result) -> list[str]:
     return [
         "### The same cascade without an engine",
         "",
-        *_table(("", "Uploads/s", "CPU us an upload"), rows),
+        *table(("", "Uploads/s", "CPU us an upload"), rows),
     ]
 
 
@@ -204,7 +208,7 @@ def _stages(cases: Result) -> list[str]:
     rows.append(("sum", f"{sum(stages.values()):.1f}", "-"))
     batch = cases["loop"]["batch"]
     head = ("Stage", f"Bare loop, batches of {batch}: us an upload", "In the job: us an upload")
-    return ["### Where the time goes", "", *_table(head, rows)]
+    return ["### Where the time goes", "", *table(head, rows)]
 
 
 def _batches(cases: Result) -> list[str]:
@@ -213,7 +217,7 @@ def _batches(cases: Result) -> list[str]:
     return [
         "### Cost against batch size (bare loop)",
         "",
-        *_table(
+        *table(
             ("Uploads in a batch", *sweep),
             [
                 ("CPU us an upload", *(f"{us:.0f}" for us in sweep.values())),
@@ -234,7 +238,7 @@ def _ticks(cases: Result) -> list[str]:
         for row in sorted(cases["ticks"]["rows"], key=lambda row: int(row["tick_ms"]))
     ]
     head = ("Tick", "P50 ms", "P99 ms", "P99.9 ms", "Batch", "Job CPU us an upload")
-    return [f"### Tick, at {cases['ticks']['rate']:,.0f}/s", "", *_table(head, rows)]
+    return [f"### Tick, at {cases['ticks']['rate']:,.0f}/s", "", *table(head, rows)]
 
 
 def _state(cases: Result) -> list[str]:
@@ -258,7 +262,7 @@ def _state(cases: Result) -> list[str]:
         *("Backend", "Users", "Uploads/s (rules only)", "Checkpoint MB", "Bytes a user"),
         *("Checkpoint ms", "Heap MB", "Heap bytes a user", "Process MB"),
     )
-    lines = ["### State", "", *_table(head, rows)]
+    lines = ["### State", "", *table(head, rows)]
     whole = cases["state"]["hashmap"].get("whole_cascade")
     if whole:
         lines += [
@@ -300,7 +304,7 @@ def _rules_only(cases: Result) -> list[str]:
     ]
     head = ("Events/s", "Python rules engine", "Sluice, here", "Ratio")
     title = "### Rules only: 10 keyword and 5 pattern rules, 120 characters"
-    return [title, "", *_table(head, rows)]
+    return [title, "", *table(head, rows)]
 
 
 def _patch(cases: Result) -> list[str]:
@@ -336,12 +340,5 @@ def _kill(cases: Result) -> list[str]:
     return [
         "### `kill -9` in a backlog",
         "",
-        *_table(
-            [name.replace("_", " ") for name in names], [[f"{case[name]:,}" for name in names]]
-        ),
+        *table([name.replace("_", " ") for name in names], [[f"{case[name]:,}" for name in names]]),
     ]
-
-
-def _table(head: Sequence[object], rows: Iterable[Sequence[object]]) -> list[str]:
-    lines = [head, ["---"] * len(head), *rows]
-    return ["| " + " | ".join(str(cell) for cell in line) + " |" for line in lines]

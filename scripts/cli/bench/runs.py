@@ -41,10 +41,14 @@ class JobSpec(NamedTuple):
     """Settings as environment variables."""
     cores: str | None = None
     """Processors that it may run on, as taskset names them."""
+    deep: bool = False
+    """With the heavy text tier, as the profile has it; else the fast tier decides alone."""
 
 
 FULL: Final = JobSpec()
-"""The whole cascade, as the dev profile has it."""
+"""The cascade with the fast tier, as the dev profile has it."""
+BOTH: Final = JobSpec(deep=True)
+"""With both tiers."""
 
 
 class Bench:
@@ -54,13 +58,21 @@ class Bench:
         folder: for everything that the run leaves while it lasts.
         stack: Kafka and Redis, up.
         quick: shorter phases and smaller counts.
+        data: folder of the public data sets, for natural texts; None where there is none.
         say: tells the person who waits what is going on.
     """
 
     def __init__(
-        self, folder: Path, stack: Stack, *, quick: bool, say: Callable[[str], None]
+        self,
+        folder: Path,
+        stack: Stack,
+        *,
+        quick: bool,
+        say: Callable[[str], None],
+        data: Path | None = None,
     ) -> None:
         self.folder = folder
+        self.data = data
         self.stack = stack
         self.quick = quick
         self.say = say
@@ -171,6 +183,7 @@ class Run:
             "SLUICE_KAFKA__GROUP_ID": kafka.group_id,
             "SLUICE_KAFKA__START": "earliest-offset",
             "SLUICE_REDIS__URL": self.settings.redis.url,
+            **({} if self.spec.deep else {"SLUICE_CASCADE__DEEP_TEXT": "null"}),
             **dict(self.spec.env),
         }
         self._job = MeasuredJob(

@@ -1,0 +1,72 @@
+"""The report's sections about the text tiers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from scripts.cli.bench.tables import table
+
+Result = dict[str, Any]
+
+
+def tiers(cases: Result) -> list[str]:
+    """What each tier costs without an engine."""
+    case = cases["tiers"]
+    rows = [
+        (name, f"{case[key]:,.1f}", f"{1e6 / case[key]:,.0f}")
+        for name, key in (
+            ("Normalisation", "normalise_us"),
+            ("Fast tier", "fast_us"),
+            ("Heavy tier", "deep_us"),
+            ("Cascade, fast tier alone", "cascade_fast_us"),
+            ("Cascade, both tiers, without a budget", "cascade_us"),
+        )
+    ]
+    toxic = case["toxic_share"]
+    known = f" ({toxic:.1%} toxic)" if toxic is not None else ""
+    windows = ", ".join(
+        f"{tokens} tokens {ms:.1f} ms" for tokens, ms in case["deep_by_tokens_ms"].items()
+    )
+    return [
+        "### Text tiers, one core, no engine",
+        "",
+        f"Texts: {case['source']}{known}, {case['mean_chars']:.0f} characters on average. The fast"
+        f" tier leaves {case['deep_share']:.1%} of them to the heavy one, whose windows take:"
+        f" {windows}.",
+        "",
+        *table(("", "us a text", "Texts a second and core"), rows),
+    ]
+
+
+def both_tiers(cases: Result) -> list[str]:
+    """The job with the heavy tier on."""
+    case = cases["both_tiers"]
+    rows = [
+        (
+            f"{level['rate']:,.0f}/s",
+            *(f"{level[name]:.0f}" for name in ("p50_ms", "p99_ms", "p999_ms")),
+            f"{level['deep_share']:.1%}",
+            f"{level['shed_share']:.1%}",
+            f"{level['busy']['ours']:.2f} + {level['busy']['others']:.2f}",
+        )
+        for level in case["levels"]
+    ]
+    backlog = case["backlog"]
+    head = (
+        "Rate",
+        "P50 ms",
+        "P99 ms",
+        "P99.9 ms",
+        "Scored by the heavy tier",
+        "Shed",
+        "Processors busy: ours + others",
+    )
+    return [
+        "### The job with both text tiers",
+        "",
+        *table(head, rows),
+        "",
+        f"Out of a backlog {backlog['uploads_per_s']:,.0f}/s: {backlog['shed_share']:.1%} of the"
+        " uploads were shed (decided by the fast tier, and said so),"
+        f" {backlog['deep_share']:.1%} were scored by the heavy tier.",
+    ]
