@@ -99,10 +99,9 @@ def test_an_explanation_keeps_to_its_budget(package: Path) -> None:
 
     counting = Counting(small.folder, small.manifest, small.precision, small.options)
     assert counting.explain("a b c d e idiot f g h", "toxicity")
-    located, *measured = ran
+    assert ran
     # Every measurement runs the unchanged window too.
-    assert located == 1
-    assert sum(count - 1 for count in measured) <= 4
+    assert sum(count - 1 for count in ran) <= 4
 
 
 @given(st.integers(1, 60), st.integers(1, 12), st.integers(1, 6), st.integers(0, 59))
@@ -151,6 +150,10 @@ def test_batches_agree_with_single_runs(package: Path, scorer: DeepTextScorer) -
     together = load(package, DeepTextOptions(max_batch=8))
     texts = [*conformance.TEXTS, "idiot", "you idiot, i kill you"]
     assert np.allclose(together.score(texts), scorer.score(texts), atol=1e-5)
+    # More than are read at once, with some that have several windows.
+    many = [f"{text} {i}" for i in range(12) for text in [*texts, FILLER * (1 + i)]]
+    assert len(many) > 16 * 8
+    assert np.allclose(together.score(many), scorer.score(many), atol=1e-5)
 
 
 def test_a_package_is_loaded_once(package: Path, scorer: DeepTextScorer) -> None:

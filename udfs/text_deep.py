@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
@@ -48,6 +49,8 @@ _PREFERRED: Final[dict[str, tuple[Precision, ...]]] = {
 _GPU_BATCH: Final = 64
 LEAST_WARM: Final = 8
 """Tokens of the short window that a new session runs first."""
+_AHEAD: Final = 16
+"""Batches' worth of texts that are read while others are run."""
 _BUCKET: Final = 16
 """Windows that run together are padded to a multiple of this many tokens."""
 
@@ -70,6 +73,12 @@ class DeepTextOptions(msgspec.Struct, frozen=True):
 
 
 DEFAULT: Final = DeepTextOptions()
+
+
+class _Batch(NamedTuple):
+    rows: list[int]
+    """Places of its windows among all."""
+    feed: dict[str, npt.NDArray[np.int64]]
 
 
 class Located(NamedTuple):
@@ -140,12 +149,27 @@ class DeepTextScorer:
 
     def raw(self, texts: Sequence[str]) -> FloatArray:
         """Logits before calibration, each the maximum over the text's windows."""
-        return self._located([self._windows.tokens(text) for text in texts])[0]
+        if self._max_batch == 1:
+            return self._located([self._windows.tokens(text).ids for text in texts])[0]
+        size = _AHEAD * self._max_batch
+        parts = [texts[first : first + size] for first in range(0, len(texts), size)]
+        if len(parts) < 2:
+            return self._located(self._windows.ids_of(texts))[0]
+        # While the GPU runs one part, the processor reads the next.
+        with ThreadPoolExecutor(1) as reader:
+            found = []
+            ahead = reader.submit(self._read, parts[0])
+            for following in [*parts[1:], None]:
+                batches, starts = ahead.result()
+                if following is not None:
+                    ahead = reader.submit(self._read, following)
+                found.append(self._gathered(self._run(batches), starts)[0])
+        return np.concatenate(found)
 
     def locate(self, texts: Sequence[str]) -> Located:
         """Logits, and for each the window of characters that it came from."""
         tokens = [self._windows.tokens(text) for text in texts]
-        raw, best = self._located(tokens)
+        raw, best = self._located([own.ids for own in tokens])
         windows = np.zeros((*raw.shape, 2), np.int64)
         for i, own in enumerate(tokens):
             for j, start in enumerate(best[i].tolist()):
@@ -172,7 +196,7 @@ class DeepTextScorer:
         tokens = self._windows.tokens(text)
         if not tokens.ids:
             return []
-        _, best = self._located([tokens])
+        _, best = self._located([tokens.ids])
         start = int(best[0, column])
         stop = min(start + self._windows.body, len(tokens.ids))
         words = deep_explain.words_of(text, tokens.spans[start:stop])
@@ -193,7 +217,17 @@ class DeepTextScorer:
 
     def run(self, windows: Sequence[list[int]]) -> FloatArray:
         """Logits of windows of token ids (special ones included), in the order given."""
-        out = np.empty((len(windows), len(self.categories)))
+        return self._run(self._batches(windows))
+
+    def _run(self, batches: Sequence[_Batch]) -> FloatArray:
+        out = np.empty((sum(len(batch.rows) for batch in batches), len(self.categories)))
+        for batch in batches:
+            out[batch.rows] = self._session.run(None, batch.feed)[0]
+        return out
+
+    def _batches(self, windows: Sequence[list[int]]) -> list[_Batch]:
+        """Windows of like length together, as the model takes them."""
+        out = []
         order = sorted(range(len(windows)), key=lambda i: len(windows[i]))
         for first in range(0, len(order), self._max_batch):
             rows = order[first : first + self._max_batch]
@@ -206,9 +240,23 @@ class DeepTextScorer:
                 ids[place, : len(windows[i])] = windows[i]
                 mask[place, : len(windows[i])] = 1
             feed = {"input_ids": ids, "attention_mask": mask}
-            feed = {name: value for name, value in feed.items() if name in self._inputs}
-            out[rows] = self._session.run(None, feed)[0]
+            out.append(
+                _Batch(rows, {name: value for name, value in feed.items() if name in self._inputs})
+            )
         return out
+
+    def _read(self, texts: Sequence[str]) -> tuple[list[_Batch], list[list[int]]]:
+        """Batches of texts, and where the windows of each begin."""
+        return self._cut(self._windows.ids_of(texts))
+
+    def _cut(self, texts: Sequence[list[int]]) -> tuple[list[_Batch], list[list[int]]]:
+        starts = [self._windows.starts(len(ids)) for ids in texts]
+        windows = [
+            self._windows.window(ids, start)
+            for ids, own in zip(texts, starts, strict=True)
+            for start in own
+        ]
+        return self._batches(windows), starts
 
     def parity(self) -> float:
         """Largest distance of a probe's probability from what fp32 gave at export.
@@ -230,26 +278,27 @@ class DeepTextScorer:
         # Sessions do not pickle; the other process loads the package once for itself.
         return load, (self.folder, self.options)
 
-    def _located(self, texts: Sequence[Tokens]) -> tuple[FloatArray, npt.NDArray[np.int64]]:
-        """Logits, and the first token of the window that each came from."""
+    def _located(self, texts: Sequence[list[int]]) -> tuple[FloatArray, npt.NDArray[np.int64]]:
+        """Logits of texts of token ids, and the first token of the window that each came from."""
+        batches, starts = self._cut(texts)
+        return self._gathered(self._run(batches), starts)
+
+    def _gathered(
+        self, logits: FloatArray, starts: Sequence[list[int]]
+    ) -> tuple[FloatArray, npt.NDArray[np.int64]]:
+        """The highest logits among each text's windows, and where those windows begin."""
         columns = len(self.categories)
-        if not texts:
-            return np.empty((0, columns)), np.empty((0, columns), np.int64)
-        starts = [self._windows.starts(len(tokens.ids)) for tokens in texts]
-        windows = [
-            self._windows.window(tokens.ids, start)
-            for tokens, own in zip(texts, starts, strict=True)
-            for start in own
-        ]
-        logits = self.run(windows)
-        raw = np.empty((len(texts), columns))
-        best = np.empty((len(texts), columns), np.int64)
+        raw = np.empty((len(starts), columns))
+        best = np.empty((len(starts), columns), np.int64)
         first = 0
         for i, own in enumerate(starts):
-            part = logits[first : first + len(own)]
-            at = part.argmax(axis=0)
-            raw[i] = part[at, np.arange(columns)]
-            best[i] = np.array(own)[at]
+            if len(own) == 1:
+                raw[i], best[i] = logits[first], own[0]
+            else:
+                part = logits[first : first + len(own)]
+                at = part.argmax(axis=0)
+                raw[i] = part[at, np.arange(columns)]
+                best[i] = np.array(own)[at]
             first += len(own)
         return raw, best
 
