@@ -104,6 +104,9 @@ class OcrPart(Part):
     """Of tesseract, as `eng+deu`; each must be installed."""
     side: Annotated[int, Field(ge=64, le=8192)] = 1280
     """Longer side that a picture is scaled down to, pixels."""
+    detect_side: Annotated[int, Field(ge=64, le=8192)] = 736
+    """The same where rapidocr looks for lines, which takes most of the time; lines are read from
+    the larger one."""
     frames: Annotated[int, Field(ge=0, le=1000)] = 5
     """Of a video or animation that are read, evenly spread; codes are looked for in all."""
     confidence: Annotated[float, Field(ge=0, le=1)] = 0.5
