@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import subprocess
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -147,6 +148,23 @@ def test_a_batch_is_its_texts_one_by_one(package: Path) -> None:
         one = tiers.score([text])
         assert one.scores.tobytes() == together.scores[i : i + 1].tobytes()
         assert one.stage(0) == together.stage(i)
+
+
+def test_the_heavy_tier_is_not_shown_what_it_does_not_read(package: Path) -> None:
+    deep = load_deep(package)
+    texts = [normalise(text).text for text in TEXTS]
+    undecided = TextTiers(fast(), deep, high=1.0).score(texts).deep
+    asked: list[str] = []
+
+    def reads(own: Sequence[str]) -> list[bool]:
+        asked.extend(own)
+        return ["idiot" in text for text in own]
+
+    found = TextTiers(fast(), deep, high=1.0, reads=reads).score(texts)
+    assert asked == [text for text, chosen in zip(texts, undecided, strict=True) if chosen]
+    expected = [c and "idiot" in t for t, c in zip(texts, undecided, strict=True)]
+    assert found.deep.tolist() == expected
+    assert 0 < sum(expected) < undecided.sum()
 
 
 def test_one_tier_alone(package: Path) -> None:
@@ -315,3 +333,18 @@ def test_languages_are_named() -> None:
     assert [answer["language"] for answer in found] == ["en", "de", "ru", "und"]
     assert found[0]["language_confidence"] > 0.5
     assert found[3]["language_confidence"] == 0
+
+
+def test_what_a_model_does_not_read_is_said_and_not_shown_to_it(package: Path) -> None:
+    english = "you are an idiot, said the man on the train to the other man"
+    german = "du bist ein idiot, sagte der mann im zug zu dem anderen mann"
+    dev = load_settings("dev")
+    alone = load_tiers(dev, Tier.DEEP, deep_text=package)
+    for tiers in (alone, load_tiers(dev, Tier.BOTH, deep_text=package, low=0.0, high=1.0)):
+        scorer = LineScorer(tiers, max_chars=1_000)
+        one, other = answers(lines_of((english, german)), scorer)
+        assert (one["stage"], one["degraded"]) == ("deep_text", [])
+        if tiers is alone:
+            assert (other["stage"], other["degraded"]) == ("deep_text", ["language"])
+        else:
+            assert other["stage"] == "fast_text"

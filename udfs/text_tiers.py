@@ -7,7 +7,7 @@ categories that it has. Each text is handled by itself: what it gets does not de
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
@@ -17,6 +17,8 @@ from schemas.categories import TEXT_CATEGORIES
 from udfs.contracts import FloatMatrix, Scorer
 
 BoolArray = npt.NDArray[np.bool_]
+Reads = Callable[[Sequence[str]], Sequence[bool]]
+"""Says of normalised texts which of them a model reads."""
 TextStage = Literal["fast_text", "deep_text"]
 
 LOW: Final = 0.05
@@ -109,7 +111,10 @@ class TextTiers:
     Args:
         fast: None to ask the heavy tier alone, for every text.
         deep: None to do without.
-        low, high: the band of `needs_deep`.
+        low: of the band of `needs_deep`.
+        high: of the same.
+        reads: which texts may be shown to the heavy tier; None: all. The others keep the fast
+            tier's scores. Not asked where there is no fast tier.
 
     Raises:
         ValueError: there is neither.
@@ -122,12 +127,14 @@ class TextTiers:
         *,
         low: float | Sequence[float] = LOW,
         high: float | Sequence[float] = HIGH,
+        reads: Reads | None = None,
     ) -> None:
         if fast is None and deep is None:
             raise ValueError("no tier to score with")
         self.fast = fast
         self.deep = deep
         self._low, self._high = low, high
+        self._reads = reads
         self.categories = joined_names(
             fast.categories if fast else (), deep.categories if deep else ()
         )
@@ -141,10 +148,22 @@ class TextTiers:
         chosen = np.zeros(len(texts), np.bool_)
         if self.deep is None:
             return Tiered(fast, chosen)
-        chosen = needs_deep(fast, self._low, self._high)
-        rows = np.flatnonzero(chosen)
+        rows = self.undecided(fast, texts)
+        chosen[rows] = True
         deep = self.deep.score([texts[i] for i in rows])
         return Tiered(merged(fast, self.fast.categories, deep, self.deep.categories, rows), chosen)
+
+    def undecided(self, fast: FloatMatrix, texts: Sequence[str]) -> npt.NDArray[np.int64]:
+        """Places of the texts that the heavy tier is shown.
+
+        Args:
+            fast: the fast tier's scores of the texts.
+            texts: normalised.
+        """
+        rows = np.flatnonzero(needs_deep(fast, self._low, self._high))
+        if self._reads is not None and len(rows):
+            rows = rows[np.array(self._reads([texts[i] for i in rows]), np.bool_)]
+        return rows
 
     def explain(
         self, text: str, category: str, *, deep: bool, limit: int = 5

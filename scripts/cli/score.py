@@ -3,11 +3,12 @@
 Reads {"id", "text"}, one a line, and answers each line in order:
 
     {"id", "scores": {category: probability}, "spans": [[start, end, category], ...],
-     "language", "language_confidence", "stage"}
+     "language", "language_confidence", "stage", "degraded"}
 
-Offsets count code points of the text as it came. A line that cannot be scored is answered with
-{"id", "error": {"line", "field", "message"}}, and the exit status is 1 in the end. Other fields
-of a line are not looked at; empty lines are no lines.
+`degraded` names `language` where the model that scored does not read the text's language. Offsets
+count code points of the text as it came. A line that cannot be scored is answered with {"id",
+"error": {"line", "field", "message"}}, and the exit status is 1 in the end. Other fields of a line
+are not looked at; empty lines are no lines.
 """
 
 from __future__ import annotations
@@ -25,12 +26,16 @@ import numpy as np
 import typer
 
 from schemas.errors import ConfigError, SluiceError
+from schemas.language import UNREAD
 from schemas.settings import ROOT, Settings, load_settings
+from udfs.contracts import Scorer
 from udfs.language import LanguageGuesser
+from udfs.language_support import LanguageSupport, languages_of
 from udfs.normalise import Normalised, normalise
+from udfs.text_deep import DeepTextOptions
 from udfs.text_deep import load as load_deep
 from udfs.text_fast import FastTextScorer
-from udfs.text_tiers import HIGH, LOW, TextTiers, telling
+from udfs.text_tiers import Reads, TextTiers, telling
 
 BATCH: Final = 512
 """Lines that are scored together."""
@@ -81,37 +86,55 @@ def load_tiers(
     tier: Tier,
     *,
     deep_text: Path | None = None,
-    low: float = LOW,
-    high: float = HIGH,
+    low: float | None = None,
+    high: float | None = None,
 ) -> TextTiers:
-    """The models that the settings name.
+    """The models that the settings name, as the job would put them together.
 
     Args:
         settings: of the job.
         tier: which of them.
         deep_text: folder of the heavy tier's package, instead of the settings'.
-        low: the heavy tier is asked from this probability,
+        low: the heavy tier is asked from this probability, instead of the settings',
         high: up to this one.
 
     Raises:
         ConfigError: a model that is asked for is not configured, or cannot be loaded.
     """
-    files = settings.cascade
-    fast = deep = None
+    files, limits = settings.cascade, settings.deep
+    fast = deep = reads = None
     if tier is not Tier.DEEP:
         if files.fast_text is None:
             raise ConfigError("no fast text tier is configured", field="cascade.fast_text")
         fast = FastTextScorer.load(_path(files.fast_text))
     if tier is not Tier.FAST:
-        configured: Path | None = deep_text or getattr(files, "deep_text", None)
+        configured = deep_text or files.deep_text
         if configured is not None:
-            deep = load_deep(_path(configured))
+            options = DeepTextOptions(limits.provider, limits.precision, limits.threads)
+            deep = load_deep(_path(configured), options)
+            reads = _reader(deep)
         elif tier is Tier.DEEP:
             raise ConfigError(
                 "no heavy text tier is configured; name a package by --deep-text",
                 field="cascade.deep_text",
             )
-    return TextTiers(fast, deep, low=low, high=high)
+    return TextTiers(
+        fast,
+        deep,
+        low=limits.low if low is None else low,
+        high=limits.high if high is None else high,
+        reads=reads,
+    )
+
+
+def _reader(scorer: Scorer) -> Reads:
+    guesser, support = LanguageGuesser(), LanguageSupport(languages_of(scorer))
+
+    def reads(texts: Sequence[str]) -> list[bool]:
+        guesses = guesser.guess(texts, [None] * len(texts))
+        return [support.reading(guess) != "unread" for guess in guesses]
+
+    return reads
 
 
 def _path(path: Path) -> Path:
@@ -141,6 +164,11 @@ class LineScorer:
         self._spans = spans
         self._spans_at = spans_at
         self._languages = LanguageGuesser()
+        self._supports = {
+            stage: LanguageSupport(languages_of(scorer))
+            for stage, scorer in (("fast_text", tiers.fast), ("deep_text", tiers.deep))
+            if scorer is not None
+        }
         self.bad = 0
         """Lines that could not be scored so far."""
 
@@ -166,14 +194,17 @@ class LineScorer:
             scores = dict(zip(self._tiers.categories, rounded[row], strict=True))
             # A category that no tier which ran has is left out.
             scores = {name: p for name, p in scores.items() if not math.isnan(p)}
+            stage, language = found.stage(row), languages[row]
+            unread = self._supports[stage].reading(language) == "unread"
             yield msgspec.json.encode(
                 {
                     "id": entry.id,
                     "scores": scores,
                     "spans": self._spans_of(texts[row], scores),
-                    "language": languages[row].code,
-                    "language_confidence": round(languages[row].confidence, 4),
-                    "stage": found.stage(row),
+                    "language": language.code,
+                    "language_confidence": round(language.confidence, 4),
+                    "stage": stage,
+                    "degraded": [UNREAD] if unread else [],
                 }
             )
             row += 1
@@ -244,8 +275,12 @@ def score(
     deep_text: Annotated[
         Path | None, typer.Option(help="Package of the heavy tier, instead of the settings'.")
     ] = None,
-    low: Annotated[float, typer.Option(min=0, max=1, help="Heavy tier from here.")] = LOW,
-    high: Annotated[float, typer.Option(min=0, max=1, help="Heavy tier up to here.")] = HIGH,
+    low: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Heavy tier from here (deep.low).")
+    ] = None,
+    high: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Heavy tier up to here (deep.high).")
+    ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Lines scored together.")] = BATCH,
     profile: Annotated[str, typer.Option(help="Profile in conf/profiles, or a file.")] = "dev",
 ) -> None:

@@ -18,7 +18,6 @@ from scripts.cli.evaluate import markdown, plots, sets, spans
 from scripts.cli.evaluate.curves import RESAMPLES
 from scripts.cli.evaluate.report import Options, evaluate
 from scripts.cli.score import Tier, load_tiers
-from udfs.text_tiers import HIGH, LOW
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -57,8 +56,12 @@ def main(
     limit: Annotated[int, typer.Option(min=0, help="Most texts, spread evenly; 0: all.")] = 0,
     threshold: Annotated[float, typer.Option(min=0, max=1, help="Flagged from here.")] = 0.5,
     beta: Annotated[float, typer.Option(min=0.1, max=10, help="Of F-beta.")] = 2.0,
-    low: Annotated[float, typer.Option(min=0, max=1, help="Heavy tier from here.")] = LOW,
-    high: Annotated[float, typer.Option(min=0, max=1, help="Heavy tier up to here.")] = HIGH,
+    low: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Heavy tier from here (deep.low).")
+    ] = None,
+    high: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Heavy tier up to here (deep.high).")
+    ] = None,
     deep_text: Annotated[
         Path | None, typer.Option(help="Package of the heavy tier, instead of the settings'.")
     ] = None,
@@ -76,13 +79,20 @@ def main(
     test split, for figures that hold elsewhere.
     """
     console = Console(stderr=True)
+    configured = load_settings(profile)
     options = Options(
-        threshold=threshold, beta=beta, low=low, high=high, resamples=resamples,
-        word_share=word_share, seed=seed,
+        threshold=threshold, beta=beta, resamples=resamples, word_share=word_share, seed=seed,
+        low=configured.deep.low if low is None else low,
+        high=configured.deep.high if high is None else high,
     )  # fmt: skip
-    everything = Tier.BOTH if not tier or set(tier) != {Tier.FAST} else Tier.FAST
-    everything = Tier.DEEP if tier and set(tier) == {Tier.DEEP} else everything
-    tiers = load_tiers(load_settings(profile), everything, deep_text=deep_text, low=low, high=high)
+    asked = set(tier or Tier)
+    tiers = load_tiers(
+        configured,
+        asked.pop() if len(asked) == 1 else Tier.BOTH,
+        deep_text=deep_text,
+        low=options.low,
+        high=options.high,
+    )
     there = [Tier.FAST] if tiers.deep is None else [Tier.FAST, Tier.DEEP, Tier.BOTH]
     wanted = [own.value for own in (tier or there)]
     if tiers.deep is None and set(wanted) != {"fast"}:

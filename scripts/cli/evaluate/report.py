@@ -18,7 +18,7 @@ from scripts.cli.evaluate.frontier import frontier
 from scripts.cli.evaluate.sets import LabelledSet
 from udfs.contracts import FloatMatrix
 from udfs.normalise import normalise
-from udfs.text_tiers import HIGH, LOW, TextTiers, merged, needs_deep
+from udfs.text_tiers import HIGH, LOW, TextTiers, merged
 
 FloatArray = npt.NDArray[np.float64]
 Say = Callable[[str], None]
@@ -86,7 +86,7 @@ def evaluate(
     """
     texts = [normalise(text).text for text in data.texts]
     say(f"scoring {len(texts)} texts")
-    scored, raw = _scored(tiers, texts, wanted, options)
+    scored, raw = _scored(tiers, texts, wanted)
     report: dict[str, Any] = {
         "set": _about(data),
         "options": msgspec.to_builtins(options),
@@ -115,7 +115,7 @@ def evaluate(
 
 
 def _scored(
-    tiers: TextTiers, texts: Sequence[str], wanted: Sequence[str], options: Options
+    tiers: TextTiers, texts: Sequence[str], wanted: Sequence[str]
 ) -> tuple[dict[str, Scores], tuple[FloatMatrix, FloatMatrix] | None]:
     """Scores of each wanted way, and the single tiers' own arrays where both were asked."""
     single: dict[str, tuple[FloatMatrix, float]] = {}
@@ -128,10 +128,9 @@ def _scored(
             assert tiers.fast is not None  # noqa: S101 - the caller's promise; for mypy
             assert tiers.deep is not None  # noqa: S101 - likewise
             (fast, fast_us), (deep, deep_us) = single["fast"], single["deep"]
-            sent = needs_deep(fast, options.low, options.high)
-            rows = np.flatnonzero(sent)
+            rows = tiers.undecided(fast, texts)
             joined = merged(fast, tiers.fast.categories, deep[rows], tiers.deep.categories, rows)
-            share = float(sent.mean()) if len(sent) else 0.0
+            share = len(rows) / max(len(texts), 1)
             out[name] = Scores(
                 _full(joined, tiers.categories), _scoring(tiers), fast_us + share * deep_us, share
             )
