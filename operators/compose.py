@@ -19,6 +19,7 @@ from udfs.cascade import Cascade
 from udfs.contracts import Item, Lookups, Outcome
 from udfs.decision_cache import LocalCache
 from udfs.fusion import LinearFusion
+from udfs.language import LanguageGuesser
 from udfs.policy import Policy, Switches
 from udfs.rules import RuleSet
 from udfs.stage_deep import DeepLimits
@@ -55,6 +56,7 @@ def compose_cascade(settings: Settings, metrics: Metrics | None = None) -> LiveC
         audit=files.audit,
         max_bytes=settings.limits.max_bytes,
         max_text_chars=settings.limits.max_text_chars,
+        languages=LanguageGuesser(),
         on_deep=counts.counter("deep_scored").add,
         on_stage=lambda stage, us: counts.histogram("stage_time_us", stage=stage).observe(us),
     )

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from schemas.conditions import Expression, check_expression
+from schemas.language import UnreadLanguage
 from schemas.policy_parts import (
     BANDS,
     MEASURES,
@@ -242,6 +243,7 @@ class PolicyDocument(Part):
     unknown_category: UnknownCategory
     conditions: tuple[Condition, ...] = ()
     degraded: DegradedPolicy
+    unread_language: UnreadLanguage = Field(default_factory=UnreadLanguage)
     media: MediaPolicy
     review: ReviewPolicy
     labelling: Labelling

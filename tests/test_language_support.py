@@ -21,6 +21,7 @@ from udfs.language_support import (
     Reading,
     languages_of,
     picker,
+    plainly_english,
     restrain,
 )
 from udfs.normalise import normalise
@@ -185,3 +186,30 @@ def test_the_sample_is_the_policys_share_and_repeats() -> None:
     assert 0.03 < sum(picked) / len(ids) < 0.07
     others = [Sampler(RULE.review_rate, "review-1").picks(name) for name in ids]
     assert picked != others
+
+
+def test_plain_english_is_told_without_a_guess() -> None:
+    assert plainly_english("you are what you eat")
+    # One word may stand in any language, and so may a word twice.
+    assert not plainly_english("der film the river, the river")
+    assert not plainly_english("you and тест")
+    for other in (
+        "wir haben das in der was war so gut wie immer nicht",
+        "het is of was in de over wat er op een of ander",
+        "o que eu te disse e que a vida era assim como ontem",
+        "om du var en av dem som var her i dag",
+        "ma perche non mi dici che cosa fai in questa casa",
+        "il est dans la rue avec des amis et on a vu un film",
+        "no se que pasa con la casa de mi amigo pero es mi vida",
+        "to jest bardzo dobry dom i nie wiem co on tam ma",
+    ):
+        assert not plainly_english(other), other
+    told = Told(Guess("de", 0.9, ("Latn",)))
+    works = [work("you and the others"), work("der hund und ich")]
+    LanguageStage(told, {"": ENGLISH}).run(works, 0)
+    assert told.asked == [("der hund und ich", None)]
+    assert [w.degraded for w in works] == [(), (UNREAD,)]
+    # A model that does not read English is not shown it.
+    told = Told(Guess("en", 0.9, ("Latn",)))
+    LanguageStage(told, {"": LanguageSupport({"de"})}).run(works[:1], 0)
+    assert works[0].degraded == (UNREAD,)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from udfs.cascade import Cascade, Remember
 from udfs.contracts import CachedAssessment, FloatMatrix, LookupResult, Outcome
 from udfs.decision_cache import LocalCache
 from udfs.fusion import LinearFusion
+from udfs.language import Guess
+from udfs.language_support import Guesser
 from udfs.policy import Policy
 from udfs.rules import RuleSet
 from udfs.stage_deep import DeepLimits
@@ -48,7 +51,16 @@ class Tier:
 
 
 class German(Tier):
-    languages = ("de",)
+    """Reads German alone, as its manifest says."""
+
+    manifest = SimpleNamespace(languages=("de",))
+
+
+class Declared:
+    """Takes for the language what is declared."""
+
+    def guess(self, texts: Sequence[str], declared: Sequence[str | None]) -> list[Guess]:
+        return [Guess(tag or "und", 0.99, ("Latn",)) for tag in declared]
 
 
 class Store:
@@ -78,6 +90,7 @@ def cascade(
     *,
     store: Store | None = None,
     remember: Remember = "costly",
+    languages: Guesser | None = None,
 ) -> Cascade:
     return Cascade(
         policy=Policy.load(ROOT / FILES.policy),
@@ -88,6 +101,7 @@ def cascade(
         deep_text=deep,
         deep_limits=limits,
         remember=remember,
+        languages=languages,
         store=store or Store(),
         cache=LocalCache(100),
     )
@@ -155,12 +169,27 @@ def test_a_model_that_raises_costs_its_text_the_tier_alone() -> None:
 
 def test_a_language_that_the_model_does_not_read() -> None:
     deep = German("deep_text")
-    found = cascade(Tier("fast_text"), deep)
-    decide(found, "a 0.5", language="en")
+    found = cascade(Tier("fast_text"), deep, languages=Declared())
+    (other,) = decide(found, "a 0.5", language="en")
     assert deep.seen == []
-    decide(found, "a 0.5", language="de-AT")
+    # The fast tier reads everything: its word counts.
+    assert (other.decision.stage, other.decision.degraded) == ("fast_text", [])
+    decide(found, "a 0.5", language="de")
     decide(found, "b 0.5")
     assert deep.seen == ["a 0.5", "b 0.5"]
+
+
+def test_what_no_model_reads_is_not_decided_by_a_score() -> None:
+    found = cascade(German("fast_text"), None, languages=Declared())
+    allowed, held, removed, read = (
+        decide(found, f"text {p}", language=language)[0].decision
+        for p, language in ((0.02, "en"), (0.15, "en"), (0.99, "en"), (0.99, "de"))
+    )
+    assert allowed.degraded == held.degraded == removed.degraded == ["language"]
+    assert (allowed.action, allowed.confidence) == ("allow", 0.5)
+    assert "no model reads its language" in allowed.reason
+    assert (held.action, removed.action) == ("review", "review")
+    assert (read.status, read.degraded) == ("rejected", [])
 
 
 def test_what_was_costly_is_remembered_with_its_tier() -> None:

@@ -13,6 +13,7 @@ from types import EllipsisType
 from typing import Final, Literal
 
 from schemas.features import SINGLE, ThreadContext, UserFeatures
+from schemas.language import UNREAD
 from schemas.upload import Upload, decode_upload
 from udfs.assemble import Applied, Assembler, AuditMode, Moment
 from udfs.banks import ExactBanks, content_hash
@@ -28,6 +29,15 @@ from udfs.contracts import (
 )
 from udfs.decision_cache import LocalCache
 from udfs.evidence import collect_evidence
+from udfs.language_support import (
+    ANY,
+    Guesser,
+    LanguageStage,
+    LanguageSupport,
+    languages_of,
+    picker,
+    restrain,
+)
 from udfs.normalise import normalise
 from udfs.policy import Policy
 from udfs.rules import RuleSet
@@ -69,6 +79,8 @@ class Cascade:
         audit: which decisions get an audit record.
         max_bytes: longest payload accepted.
         max_text_chars: longest text accepted.
+        languages: guesses the language of texts, to say which the models do not read; None where
+            they are taken to read all.
         on_stage: told the time of each stage for each batch, in microseconds.
         on_deep: called for each text that the heavy tier has scored.
     """
@@ -89,6 +101,7 @@ class Cascade:
         audit: AuditMode = "all",
         max_bytes: int = 262_144,
         max_text_chars: int = 50_000,
+        languages: Guesser | None = None,
         on_stage: Callable[[str, float], None] = _ignore,
         on_deep: Callable[[], None] = _ignore_text,
     ) -> None:
@@ -106,6 +119,7 @@ class Cascade:
         self._audit: AuditMode = audit
         self._max_bytes = max_bytes
         self._max_text_chars = max_text_chars
+        self._languages = languages
         self._on_stage = on_stage
         self._on_deep = on_deep
         versions = {"fusion": fusion.version}
@@ -118,7 +132,8 @@ class Cascade:
             if deep_text is not None:
                 versions = {deep_text.name: deep_text.version, **versions}
                 models.append(f"{deep_text.name}:{deep_text.version}")
-                self._scoring += (DeepTextStage(deep_text, deep_limits, on_deep),)
+                self._scoring += (self._deep_stage(deep_text),)
+            self._scoring += self._language_stages()
             if remember == "all" or deep_text is not None:
                 self._model = "+".join(models)
         self.stages: tuple[Stage, ...] = (
@@ -127,9 +142,28 @@ class Cascade:
             RuleStage(rules),
             *self._scoring,
         )
+        self._unread = picker(policy.document.unread_language, policy.document.review.sampling.salt)
         self.applied = Applied(rules.hash, banks.hash, versions)
         """Hashes and versions that every decision carries, besides the policy's."""
         self._assemble = Assembler(policy, self.applied, audit).assemble
+
+    def _deep_stage(self, scorer: Scorer) -> DeepTextStage:
+        reads = None
+        if self._languages is not None:
+            reads = self._support(scorer).reader(self._languages)
+        return DeepTextStage(scorer, self._deep_limits, self._on_deep, reads)
+
+    def _language_stages(self) -> tuple[Stage, ...]:
+        tiers = [scorer for scorer in (self.fast_text, self.deep_text) if scorer is not None]
+        # Nothing to mark where every model reads everything.
+        if self._languages is None or all(languages_of(scorer) >= ANY for scorer in tiers):
+            return ()
+        supports = {scorer.name: self._support(scorer) for scorer in tiers}
+        return (LanguageStage(self._languages, supports),)
+
+    def _support(self, scorer: Scorer) -> LanguageSupport:
+        known_from = self.policy.document.unread_language.known_from
+        return LanguageSupport(languages_of(scorer), known_from=known_from)
 
     def with_parts(
         self,
@@ -156,6 +190,7 @@ class Cascade:
             audit=self._audit,
             max_bytes=self._max_bytes,
             max_text_chars=self._max_text_chars,
+            languages=self._languages,
             on_stage=self._on_stage,
             on_deep=self._on_deep,
         )
@@ -256,10 +291,17 @@ class Cascade:
             (
                 s,
                 f,
-                policy.decide(s, f) if s.upload.content_type == "text" else policy.interim(s, f),
+                self._decide(s, f) if s.upload.content_type == "text" else policy.interim(s, f),
             )
             for s, f in zip(signals, fused, strict=True)
         ]
+
+    def _decide(self, signals: Signals, fused: dict[str, float]) -> Verdict:
+        verdict = self.policy.decide(signals, fused)
+        if signals.degraded and UNREAD in signals.degraded:
+            rule = self.policy.document.unread_language
+            return restrain(verdict, rule, self._unread, signals.upload.content_id)
+        return verdict
 
 
 def _signals(work: Work) -> Signals:

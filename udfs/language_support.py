@@ -7,7 +7,7 @@ would have decided about it into what the policy's `unread_language` asks for.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Literal, Protocol
 
 import msgspec
@@ -22,6 +22,26 @@ from udfs.stages import Work
 Reading = Literal["read", "unread", "unsure"]
 ANY: Final = frozenset({"*"})
 """Languages of a model that does not say: all of them."""
+
+
+_ENGLISH: Final = frozenset(
+    str.split(
+        "the and you that this with have are your what they would there about from which who how"
+        " it's i'm don't my be but just when because been their them then these those were will"
+        " could should than into being doing does did very not can if any some our out get she"
+        " after again still every other people never always"
+    )
+)
+"""Function words that are rare in other languages ("is", "in", "of", "to" and "was" are not)."""
+
+
+def plainly_english(text: str) -> bool:
+    """Whether a text of ASCII letters holds two different English function words or more.
+
+    Most traffic is told by this in a fifth of the time of a guess. It says nothing about texts
+    where it is false.
+    """
+    return text.isascii() and len(_ENGLISH.intersection(text.split())) > 1
 
 
 class Guesser(Protocol):
@@ -47,6 +67,8 @@ class LanguageSupport:
     def __init__(self, languages: Iterable[str], *, known_from: float = 0.8) -> None:
         self.languages = frozenset(languages)
         self._known_from = known_from
+        self.english = not self.languages.isdisjoint(("en", *ANY))
+        """Whether the model reads English."""
         scripts = {script for code in self.languages for script in scripts_of(code)}
         self._scripts = frozenset(SCRIPT_CODES if self.languages >= ANY else scripts)
 
@@ -65,6 +87,16 @@ class LanguageSupport:
             return "read"
         known = guess.code != UNDETERMINED and guess.confidence >= self._known_from
         return "unread" if known else "unsure"
+
+    def reader(
+        self, guesser: Guesser
+    ) -> Callable[[Sequence[str], Sequence[str | None]], list[bool]]:
+        """Says of texts, with what their uploads declare, whether a model may be shown them."""
+
+        def reads(texts: Sequence[str], declared: Sequence[str | None]) -> list[bool]:
+            return [self.reading(guess) != "unread" for guess in guesser.guess(texts, declared)]
+
+        return reads
 
 
 class LanguageStage:
@@ -86,10 +118,17 @@ class LanguageStage:
 
     def run(self, batch: Sequence[Work], now_ms: int) -> None:  # noqa: ARG002 - the protocol's
         """Note `language` in `degraded`."""
-        works = [w for w in batch if w.scores and not w.settled and w.item.normalised is not None]
+        works = []
+        texts = []
+        for work in batch:
+            if work.scores and not work.settled and work.item.normalised is not None:
+                text = work.item.normalised.text
+                support = self._supports.get(work.tier) or self._supports.get("")
+                if support is not None and not (support.english and plainly_english(text)):
+                    works.append(work)
+                    texts.append(text)
         if not works:
             return
-        texts = [w.item.normalised.text for w in works if w.item.normalised is not None]
         guesses = self._guesser.guess(texts, [w.item.upload.language for w in works])
         for work, guess in zip(works, guesses, strict=True):
             support = self._supports.get(work.tier) or self._supports.get("")

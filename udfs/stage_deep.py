@@ -37,25 +37,27 @@ class DeepTextStage:
     What is shed keeps the fast tier's scores and names `deep_text` in `degraded`: the policy says
     which categories need the tier (`needs`), and all others are decided without it.
 
-    An upload that declares a language that the scorer's `languages` do not name is not shown to
-    it.
-
     Args:
         scorer: the heavy tier.
         limits: which and how much.
         on_text: called for each text that was scored.
+        reads: says of normalised texts, with the languages that their uploads declare, which of
+            them the model reads; the others are not shown to it. None: it reads all.
     """
 
     name = NAME
 
     def __init__(
-        self, scorer: Scorer, limits: DeepLimits, on_text: Callable[[], None] = lambda: None
+        self,
+        scorer: Scorer,
+        limits: DeepLimits,
+        on_text: Callable[[], None] = lambda: None,
+        reads: Callable[[Sequence[str], Sequence[str | None]], Sequence[bool]] | None = None,
     ) -> None:
         self._scorer = scorer
         self._limits = limits
         self._on_text = on_text
-        # Not every scorer says which it reads.
-        self._languages = frozenset(getattr(scorer, "languages", ()))
+        self._reads = reads
 
     def run(self, batch: Sequence[Work], now_ms: int) -> None:
         """Score each undecided content once, however often it is in the batch."""
@@ -81,12 +83,8 @@ class DeepTextStage:
     def _undecided(self, batch: Sequence[Work]) -> list[list[Work]]:
         """Works by content, those whose probabilities lie nearest to the middle first."""
         contents: dict[str, list[Work]] = {}
-        languages = self._languages
         for work in batch:
             if work.settled or not work.scores or work.tier == NAME:
-                continue
-            language = work.item.upload.language
-            if languages and language and language.partition("-")[0].lower() not in languages:
                 continue
             contents.setdefault(work.item.content_hash, []).append(work)
         if not contents:
@@ -94,6 +92,13 @@ class DeepTextStage:
         found = list(contents.values())
         scores = np.array([[*works[0].scores.values()] for works in found], np.float32)
         rows = np.flatnonzero(needs_deep(scores, self._limits.low, self._limits.high))
+        if self._reads is not None and len(rows):
+            texts = [found[i][0].item for i in rows]
+            reads = self._reads(
+                ["" if item.normalised is None else item.normalised.text for item in texts],
+                [item.upload.language for item in texts],
+            )
+            rows = rows[np.array(reads, np.bool_)]
         distance = np.nanmin(np.abs(scores[rows] - 0.5), axis=1, initial=0.5)
         return [found[i] for i in rows[np.argsort(distance, kind="stable")]]
 

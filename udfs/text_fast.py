@@ -63,6 +63,8 @@ class FastTextManifest(msgspec.Struct, frozen=True, kw_only=True):
     priors: tuple[float, ...]
     """Share of positives in traffic that the probabilities are calibrated for, a category."""
     files: dict[str, FileEntry]
+    languages: tuple[str, ...] = ()
+    """ISO 639-1 codes of what it was trained on; empty: not known."""
     training: dict[str, Any] = {}
     """Data sets with licences and row counts, seed, versions."""
     metrics: dict[str, Any] = {}

@@ -45,6 +45,8 @@ OPTIONS: Final = {
     "self_harm": Options(ridge=3e-6),
     "spam": Options(ridge=3e-6),
 }
+LANGUAGES: Final = ("en", "pt")
+"""ISO 639-1 codes of the sets that are fitted."""
 PRIORS: Final = {
     "toxicity": 0.1,
     "hate_speech": 0.02,
@@ -261,6 +263,7 @@ def _scorer(
         calibrators=tuple(calibrators),
         priors=tuple(PRIORS[category] for category in categories),
         files={WEIGHTS: entry},
+        languages=LANGUAGES,
     )
     manifest = msgspec.structs.replace(manifest, version=manifest.content_hash())
     return FastTextScorer(manifest, weights)
