@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 import timeit
 from collections.abc import Sequence
 
@@ -275,6 +276,16 @@ def test_any_text_gets_a_guess(texts: list[str], tag: str | None) -> None:
 
 
 SHARED = LanguageGuesser()
+
+
+def test_guessers_of_the_same_languages_share_a_model_and_pickle(
+    guesser: LanguageGuesser,
+) -> None:
+    seconds = min(timeit.repeat(LanguageGuesser, number=1, repeat=3))
+    assert seconds < 0.1
+    again = pickle.loads(pickle.dumps(guesser))  # noqa: S301 - made here
+    declared: list[str | None] = [None] * len(TEXTS)
+    assert again.guess(TEXTS, declared) == guesser.guess(TEXTS, declared)
 
 
 def test_letters_have_scripts() -> None:

@@ -193,6 +193,7 @@ def test_plain_english_is_told_without_a_guess() -> None:
     # One word may stand in any language, and so may a word twice.
     assert not plainly_english("der film the river, the river")
     assert not plainly_english("you and тест")
+    assert not plainly_english("you and " + "der film beginnt um acht uhr " * 5)
     for other in (
         "wir haben das in der was war so gut wie immer nicht",
         "het is of was in de over wat er op een of ander",

@@ -11,11 +11,12 @@ and would make foreign writing out of plain abuse.
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from collections.abc import Collection, Sequence
 from itertools import accumulate
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -59,8 +60,27 @@ class Guess(NamedTuple):
 NOTHING: Final = Guess(UNDETERMINED, 0.0)
 
 
+class _Model(NamedTuple):
+    """py3langid's model, cut to some languages, as the compiled code takes it."""
+
+    labels: tuple[str, ...]
+    """Language of each column."""
+    told: dict[str, npt.NDArray[np.int64]]
+    """Of each language its first column under each script, -1 where it has none."""
+    script_of: npt.NDArray[np.uint8]
+    firsts: npt.NDArray[np.int64]
+    lasts: npt.NDArray[np.int64]
+    same: npt.NDArray[np.int64]
+    moves: npt.NDArray[np.int32]
+    rows: npt.NDArray[np.int32]
+    outs: npt.NDArray[np.int32]
+    table: npt.NDArray[np.int16]
+    unit: float
+    bias: npt.NDArray[np.float64]
+
+
 class LanguageGuesser:
-    """Guesses languages. Immutable after it is made, but for its scratch: one thread at a time.
+    """Guesses languages. All guessers of the same languages share one model (60 MB, 1.4 s to load).
 
     Args:
         languages: ISO 639-1 codes that may be guessed, of `known_languages()`; None takes all.
@@ -82,34 +102,16 @@ class LanguageGuesser:
             )
         self.languages = wanted
         self._min_confidence = min_confidence
-        self._script_of = script_numbers()
-        self._firsts = np.zeros(SCRIPTS, np.int64)
-        self._lasts = np.zeros(SCRIPTS, np.int64)
-        model = LanguageIdentifier.from_model_file(MODEL_FILE)
-        labels: list[str] = []
-        picked: list[int] = []
-        for number, script in enumerate(SCRIPT_CODES):
-            self._firsts[number] = len(labels)
-            for code in LANGUAGES.get(script, ()):
-                if code in wanted:
-                    for name in (code, *FOLDED.get(code, ())):
-                        own = [i for i, c in enumerate(model.nb_classes) if c == name]
-                        labels += [code] * len(own)
-                        picked += own
-            self._lasts[number] = len(labels)
-        self._labels = labels
-        self._same = self._first_of_each(labels)
-        self._told = self._columns_by_language()
-        values = model.nb_ptc[:, picked].astype(np.float32)
-        self._unit = float(np.abs(values).max(initial=0.0)) / _LARGEST or 1.0
-        self._table = np.ascontiguousarray(np.rint(values / self._unit).astype(np.int16))
-        self._bias = model.nb_pc[picked].astype(np.float64)
-        self._moves = np.frombuffer(model.tk_nextmove, np.uint32).view(np.int32)
-        self._rows = np.array(model.tk_row, np.int32)
-        self._outs = np.array(model.tk_output, np.int32)
-        self._times = np.zeros(len(model.nb_ptc), np.int32)
-        self._scores = np.zeros(len(labels) + 1)
+        self._model = _model(wanted)
+        # Compiled code does not let go of the interpreter's lock, and leaves its scratch as it
+        # found it: threads may share a guesser.
+        self._times = np.zeros(len(self._model.table), np.int32)
+        self._scores = np.zeros(len(self._model.labels) + 1)
         self._tuples: dict[tuple[int, int], tuple[str, ...]] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The other process loads the model for itself.
+        return _made, (self.languages, self._min_confidence)
 
     def guess(self, texts: Sequence[str], declared: Sequence[str | None]) -> list[Guess]:
         """Guess a batch; each text by itself, whatever stands beside it.
@@ -127,18 +129,19 @@ class LanguageGuesser:
         sizes = [len(part) for part in parts]
         count = len(parts)
         told = np.full((count, SCRIPTS), -1, np.int64)
+        model = self._model
         codes = [primary(tag) if tag else UNDETERMINED for tag in declared]
         for i, code in enumerate(codes):
-            if code in self._told:
-                told[i] = self._told[code]
+            if code in model.told:
+                told[i] = model.told[code]
         columns = np.empty(count, np.int64)
         shares = np.empty(count)
         masks = np.empty(2 * count, np.int64)
         guess_all(
             np.frombuffer(b"".join(parts) or b"\x00", np.uint8),
             np.fromiter(accumulate(sizes), np.int64, count),
-            told.ravel(), self._script_of, self._firsts, self._lasts, self._same,
-            self._moves, self._rows, self._outs, self._table, self._unit, self._bias,
+            told.ravel(), model.script_of, model.firsts, model.lasts, model.same,
+            model.moves, model.rows, model.outs, model.table, model.unit, model.bias,
             HEAT, PRIOR, self._times, np.empty(max(sizes) + 1, np.int64),
             columns, shares, self._scores, masks,
         )  # fmt: skip
@@ -157,29 +160,53 @@ class LanguageGuesser:
         if len(scripts) > 1:
             return Guess(UNDETERMINED, 0.0, scripts)
         if column >= 0 and share >= self._min_confidence:
-            return Guess(self._labels[column], round(share, 4), scripts)
+            return Guess(self._model.labels[column], round(share, 4), scripts)
         # The text says nothing: what was declared stands, unless it is written differently.
-        if declared != UNDETERMINED and (declared not in self._told or not scripts):
+        if declared != UNDETERMINED and (declared not in self._model.told or not scripts):
             return Guess(declared, PRIOR, scripts)
         return Guess(UNDETERMINED, 0.0, scripts)
 
-    def _first_of_each(self, labels: Sequence[str]) -> npt.NDArray[np.int64]:
-        same = np.arange(len(labels), dtype=np.int64)
-        for first, last in zip(self._firsts.tolist(), self._lasts.tolist(), strict=True):
-            own = labels[first:last]
-            for i, code in enumerate(own):
-                same[first + i] = first + own.index(code)
-        return same
 
-    def _columns_by_language(self) -> dict[str, npt.NDArray[np.int64]]:
-        """Of each language its first column under each script, -1 where it has none."""
-        out: dict[str, npt.NDArray[np.int64]] = {}
-        for number in range(len(SCRIPT_CODES)):
-            for column in range(self._firsts[number], self._lasts[number]):
-                row = out.setdefault(self._labels[column], np.full(SCRIPTS, -1, np.int64))
-                if row[number] < 0:
-                    row[number] = column
-        return out
+def _made(languages: frozenset[str], min_confidence: float) -> LanguageGuesser:
+    return LanguageGuesser(languages, min_confidence=min_confidence)
+
+
+@functools.cache
+def _model(languages: frozenset[str]) -> _Model:
+    """Load py3langid's model and cut it to the columns of some languages, script by script."""
+    model = LanguageIdentifier.from_model_file(MODEL_FILE)
+    firsts, lasts = np.zeros(SCRIPTS, np.int64), np.zeros(SCRIPTS, np.int64)
+    labels: list[str] = []
+    picked: list[int] = []
+    same: list[int] = []
+    told: dict[str, npt.NDArray[np.int64]] = {}
+    for number, script in enumerate(SCRIPT_CODES):
+        firsts[number] = len(labels)
+        for code in LANGUAGES.get(script, ()):
+            if code in languages:
+                told.setdefault(code, np.full(SCRIPTS, -1, np.int64))[number] = len(labels)
+                names = (code, *FOLDED.get(code, ()))
+                own = [i for name in names for i, c in enumerate(model.nb_classes) if c == name]
+                same += [len(labels)] * len(own)
+                labels += [code] * len(own)
+                picked += own
+        lasts[number] = len(labels)
+    values = model.nb_ptc[:, picked].astype(np.float32)
+    unit = float(np.abs(values).max(initial=0.0)) / _LARGEST or 1.0
+    return _Model(
+        labels=tuple(labels),
+        told=told,
+        script_of=script_numbers(),
+        firsts=firsts,
+        lasts=lasts,
+        same=np.array(same, np.int64),
+        moves=np.frombuffer(model.tk_nextmove, np.uint32).view(np.int32),
+        rows=np.array(model.tk_row, np.int32),
+        outs=np.array(model.tk_output, np.int32),
+        table=np.ascontiguousarray(np.rint(values / unit).astype(np.int16)),
+        unit=unit,
+        bias=model.nb_pc[picked].astype(np.float64),
+    )
 
 
 def known_languages() -> frozenset[str]:

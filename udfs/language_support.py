@@ -36,12 +36,17 @@ _ENGLISH: Final = frozenset(
 
 
 def plainly_english(text: str) -> bool:
-    """Whether a text of ASCII letters holds two different English function words or more.
+    """Whether a text of ASCII letters holds enough different English function words.
 
+    Two, and one for every ten words: two of them are no disguise for a page of something else.
     Most traffic is told by this in a fifth of the time of a guess. It says nothing about texts
     where it is false.
     """
-    return text.isascii() and len(_ENGLISH.intersection(text.split())) > 1
+    if not text.isascii():
+        return False
+    words = text.split()
+    found = len(_ENGLISH.intersection(words))
+    return found > 1 and 10 * found >= len(words)
 
 
 class Guesser(Protocol):
