@@ -143,6 +143,18 @@ class DeepSettings(_Section):
         return self
 
 
+class MediaSettings(_Section):
+    """The media job. What it fetches, decodes and looks for is in a file of its own."""
+
+    config: Path = Path("conf/media.yaml")
+    group_id: str = "sluice-media"
+    batch: Positive = 32
+    """Uploads that are looked at together, at most."""
+    batch_ms: Positive = 50
+    """How long an upload waits, at most, for others to be looked at with it."""
+    checkpoint_interval_ms: Positive = 10_000
+
+
 class Settings(BaseSettings):
     """Everything that can be set. See the class of each section."""
 
@@ -163,6 +175,7 @@ class Settings(BaseSettings):
     flink: FlinkSettings = FlinkSettings()
     cascade: CascadeSettings = CascadeSettings()
     deep: DeepSettings = DeepSettings()
+    media: MediaSettings = MediaSettings()
 
     @property
     def topics(self) -> Topics:

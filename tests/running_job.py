@@ -62,13 +62,16 @@ class RunningJob:
         env: more environment variables.
     """
 
+    module = "scripts.cli.run_job"
+    """That is run; another one in subclasses."""
+
     def __init__(self, settings: Settings, checkpoints: Path, *arguments: str, **env: str) -> None:
         self._ready = threading.Event()
         self._logs = Path(tempfile.mkdtemp(prefix="sluice-job-"))
         self._errors = self._logs / "stderr.log"
         with self._errors.open("wb") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "scripts.cli.run_job", *arguments],
+                [sys.executable, "-P", "-m", self.module, *arguments],
                 env=environment(settings, checkpoints, FLINK_LOG_DIR=str(self._logs), **env),
                 cwd=ROOT,
                 stdout=subprocess.PIPE,

@@ -35,11 +35,11 @@ def main(
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except Exception as error:  # noqa: BLE001 - py4j's own, a hundred lines of Java each
-        print(f"error: {_root_cause(error)}; the log is in {LOGS}", file=sys.stderr)
+        print(f"error: {root_cause(error)}; the log is in {LOGS}", file=sys.stderr)
         sys.exit(1)
 
 
-def _root_cause(error: Exception) -> str:
+def root_cause(error: Exception) -> str:
     """The last `Caused by` of a Java trace, or the error itself."""
     causes = [
         line.removeprefix("Caused by: ")
@@ -72,7 +72,11 @@ def run(settings: Settings, *, bounded: bool, resume: bool = False) -> int:
 
         if not wait_for_topics(settings, stop.is_set):
             return 0
-    job = LocalJob(env.execute_async("sluice-moderation"))
+    return follow(LocalJob(env.execute_async("sluice-moderation")), stop, bounded=bounded)
+
+
+def follow(job: LocalJob, stop: threading.Event, *, bounded: bool) -> int:
+    """Say when it reads, and wait for its end, or end it; gives the exit status."""
     if not bounded and job.wait_until_reading(120, stop.is_set):
         print(f"web UI {job.url}", file=sys.stderr)
         print("ready", flush=True)

@@ -1,0 +1,99 @@
+"""The media job: uploads of pictures and videos in, evidence out. Wiring only.
+
+Kafka -> one vectorised Python function in process mode -> Kafka. It keeps no state: after a
+restart uploads since the last checkpoint are looked at again, and their evidence has the same id.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pyflink.common.typeinfo import TypeInformation, Types
+from pyflink.table import DataTypes, Schema, StreamTableEnvironment
+
+from operators.kafka_tables import sink_ddl, source_ddl
+from operators.keyed_stream import stream_of
+from operators.media_udf import look_at_media
+from schemas.media_job import MediaDocument
+from schemas.settings import Settings
+
+# The user's id from the payload: evidence must reach the state of its upload, which is keyed by
+# that. A record without one is no upload, and has no evidence.
+_LOOKED_AT: Final = """
+SELECT
+  CAST(
+    JSON_VALUE(CAST(v AS STRING), '$.user_id' NULL ON EMPTY NULL ON ERROR) AS BYTES
+  ),
+  look_at_media(v)
+FROM media_uploads
+"""
+
+
+def media_settings(settings: Settings) -> Settings:
+    """The settings as this job needs them: another consumer group, checkpoints of its own.
+
+    What is fixed for it in Flink's options can be overridden by `flink.options`.
+    """
+    media = settings.media
+    options = {
+        "python.execution-mode": "process",
+        "python.fn-execution.bundle.size": str(media.batch),
+        "python.fn-execution.bundle.time": str(media.batch_ms),
+        "python.fn-execution.arrow.batch.size": str(media.batch),
+        **settings.flink.options,
+    }
+    folder = settings.flink.checkpoint_dir or ".run/media-checkpoints"
+    flink = settings.flink.model_copy(
+        update={
+            "options": options,
+            "checkpoint_dir": folder.rstrip("/") + "/media" if settings.flink.checkpoint_dir
+            else folder,
+            "checkpoint_interval_ms": media.checkpoint_interval_ms,
+        }
+    )  # fmt: skip
+    kafka = settings.kafka.model_copy(update={"group_id": media.group_id})
+    return settings.model_copy(update={"flink": flink, "kafka": kafka})
+
+
+def _bytes() -> TypeInformation:
+    # An array of primitive bytes crosses into Python as `bytes`, untouched.
+    return Types.PRIMITIVE_ARRAY(Types.BYTE())
+
+
+def build(
+    t_env: StreamTableEnvironment,
+    settings: Settings,
+    media: MediaDocument,
+    *,
+    bounded: bool = False,
+) -> None:
+    """Add the job to the environment; executing that runs it.
+
+    Args:
+        t_env: made from `media_settings`.
+        settings: `media_settings` as well.
+        media: what `media.config` names.
+        bounded: stop at what is in the topics when it starts.
+    """
+    topics = settings.topics
+    uploads = (topics.content_image, topics.content_video)
+    t_env.execute_sql(source_ddl("media_uploads", uploads, settings.kafka, bounded=bounded))
+    # Rows name their topic only where the sink has more than one.
+    outputs = [topics.evidence, topics.dead_letters]
+    t_env.execute_sql(sink_ddl("evidence", outputs, settings.kafka))
+    t_env.create_temporary_function("look_at_media", look_at_media(media, settings.limits))
+    # By way of a stream: within one query the planner would call the function once to ask whether
+    # its result is there, and again for the result.
+    looked_at = stream_of(
+        t_env, t_env.sql_query(_LOOKED_AT), [_bytes(), _bytes()], "looked-at-media"
+    )
+    schema = (
+        Schema.new_builder().column("f0", DataTypes.BYTES()).column("f1", DataTypes.BYTES()).build()
+    )
+    t_env.create_temporary_view("looked_at", t_env.from_data_stream(looked_at, schema))
+    statements = t_env.create_statement_set()
+    statements.add_insert_sql(
+        f"INSERT INTO evidence SELECT f0, f1, '{topics.evidence}' FROM looked_at"  # noqa: S608 - a topic's name, checked by its setting
+        " WHERE f0 IS NOT NULL AND f1 IS NOT NULL"
+    )
+    statements.attach_as_datastream()

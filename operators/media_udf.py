@@ -1,0 +1,104 @@
+"""The Flink shell of the media job: one vectorised function, uploads in, evidence out.
+
+It runs in a process of its own beside the JVM (process mode), where batches come in by Arrow: the
+work is seconds an upload, so that what the way in and out costs does not matter, and what happens
+to this process leaves the moderation job alone.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd
+from pyflink.table import DataTypes, FunctionContext, ScalarFunction
+from pyflink.table.udf import udf
+
+from operators.media_analyse import MediaAnalyser
+from schemas.errors import InvalidUploadError
+from schemas.evidence import MediaEvidence, encode_evidence
+from schemas.media_job import MediaDocument
+from schemas.settings import LimitSettings
+from schemas.upload import Upload, decode_upload
+
+# The standard library's: Flink's log gets what it says. Printing is another function here.
+_log = logging.getLogger("sluice.media")
+
+
+class LookAtMedia(ScalarFunction):  # type: ignore[misc]  # pyflink ships no types
+    """Payloads of uploads to payloads of evidence; None for what is no upload of media.
+
+    Args:
+        media: settings of the media job.
+        limits: of an upload's payload, the same as in the moderation job.
+    """
+
+    def __init__(self, media: MediaDocument, limits: LimitSettings) -> None:
+        self._media = media
+        self._limits = limits
+        self._analyser: MediaAnalyser | None = None
+
+    def open(self, function_context: FunctionContext) -> None:  # noqa: ARG002 - PyFlink's signature
+        """Start the processes that decode."""
+        self._analyser = MediaAnalyser(self._media)
+        ready = self._analyser.ready
+        _log.info(
+            "media ready: network cut by %s, missing %s, pixels scored for %s",
+            ready.network or "nothing",
+            ready.missing or "nothing",
+            ", ".join(self._analyser.covered) or "nothing",
+        )
+
+    def close(self) -> None:
+        """End them."""
+        if self._analyser is not None:
+            self._analyser.close()
+            self._analyser = None
+
+    def is_deterministic(self) -> bool:
+        """False: the planner must not call it once more for a second mention of its result."""
+        return False
+
+    def eval(self, payloads: pd.Series[Any]) -> pd.Series[Any]:
+        """One batch."""
+        return pd.Series(self.look(payloads), dtype=object)
+
+    def look(self, payloads: Iterable[bytes | None]) -> list[bytes | None]:
+        """Evidence of each payload, in order."""
+        assert self._analyser is not None, "open comes first"  # noqa: S101 - for the type checker
+        uploads = [self._upload(payload) for payload in payloads]
+        there = [upload for upload in uploads if upload is not None]
+        found = iter(self._analyser.analyse(there))
+        return [None if upload is None else encoded(next(found)) for upload in uploads]
+
+    def _upload(self, payload: bytes | None) -> Upload | None:
+        limits = self._limits
+        try:
+            upload = decode_upload(
+                bytes(payload or b""),
+                max_bytes=limits.max_bytes,
+                max_text_chars=limits.max_text_chars,
+            )
+        except InvalidUploadError:
+            return None  # the moderation job reads the same record, and makes it a dead letter
+        return None if upload.content_type == "text" else upload
+
+
+def encoded(evidence: MediaEvidence) -> bytes:
+    """The record as it goes to Kafka; says at what it cost in the log."""
+    for error in evidence.errors:
+        if error.kind in {"internal", "crashed", "memory", "cpu_time", "wall_time"}:
+            _log.warning(
+                "media of %s: %s at %s: %s",
+                evidence.content_id,
+                error.kind,
+                error.step,
+                error.message,
+            )
+    return encode_evidence(evidence)
+
+
+def look_at_media(media: MediaDocument, limits: LimitSettings) -> Any:
+    """The function for `StreamTableEnvironment.create_temporary_function`."""
+    return udf(LookAtMedia(media, limits), result_type=DataTypes.BYTES(), func_type="pandas")

@@ -1,0 +1,70 @@
+"""Run the media job on an embedded mini-cluster, in the foreground."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from typing import Annotated
+
+import typer
+
+from jobs.local import LOGS, LocalJob, prepare_jvm
+from schemas.errors import SluiceError
+from schemas.media_job import load_media
+from schemas.settings import ROOT, Settings, load_settings
+from scripts.cli.run_job import follow, root_cause
+
+app = typer.Typer(add_completion=False, help=__doc__)
+
+
+@app.command()
+def main(
+    profile: Annotated[
+        str, typer.Option(help="A profile of conf/profiles, or the path of a YAML file.")
+    ] = "dev",
+    bounded: Annotated[
+        bool, typer.Option("--bounded", help="Work off what is in the topics now, then end.")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the newest retained checkpoint.")
+    ] = False,
+) -> None:
+    """Run the media job until SIGTERM or Ctrl-C; print `ready` once it reads from Kafka."""
+    try:
+        sys.exit(run(load_settings(profile), bounded=bounded, resume=resume))
+    except SluiceError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except Exception as error:  # noqa: BLE001 - py4j's own, a hundred lines of Java each
+        print(f"error: {root_cause(error)}; the log is in {LOGS}", file=sys.stderr)
+        sys.exit(1)
+
+
+def run(settings: Settings, *, bounded: bool, resume: bool = False) -> int:
+    """Run the job in this process; gives the exit status."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    media = load_media(ROOT / settings.media.config)
+    # As on a cluster; the mini-cluster would run the function in this process otherwise.
+    os.environ["_python_worker_execution_mode"] = "process"  # noqa: SIM112 - PyFlink's own name
+    prepare_jvm("media", settings)
+    # PyFlink takes seconds to import: only once the settings are known to be right.
+    from jobs.environment import make_environment  # noqa: PLC0415
+    from jobs.media import build, media_settings  # noqa: PLC0415
+
+    settings = media_settings(settings)
+    env, t_env = make_environment(settings, resume=resume)
+    build(t_env, settings, media, bounded=bounded)
+    if settings.kafka.patience_s:
+        from scripts.cli.kafka_topics import wait_for_topics  # noqa: PLC0415 - rarely needed
+
+        if not wait_for_topics(settings, stop.is_set):
+            return 0
+    return follow(LocalJob(env.execute_async("sluice-media")), stop, bounded=bounded)
+
+
+if __name__ == "__main__":
+    app()

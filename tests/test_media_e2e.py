@@ -1,0 +1,165 @@
+"""The media job: a real broker, a real mini-cluster, real and hostile media."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from schemas.evidence import MediaEvidence, decode_evidence
+from schemas.settings import Settings
+from scripts.cli.consume import Record, open_consumer, poll
+from tests.fakes import payload
+from tests.media_kit import clip, lettering, photo, png_bomb, saved, write_colours
+from tests.running_job import RunningJob, line, publish
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+
+
+class RunningMediaJob(RunningJob):
+    """`scripts/run_media` in a process."""
+
+    module = "scripts.cli.run_media"
+
+
+class Evidence:
+    """Reads the evidence topic from its beginning."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._consumer = open_consumer(settings, [settings.topics.evidence], from_beginning=True)
+        self.records: list[Record] = []
+        self.found: dict[str, list[MediaEvidence]] = {}
+
+    def until(self, count: int, job: RunningJob, timeout_s: float = 120) -> None:
+        """Read until so many contents have evidence."""
+        deadline = time.monotonic() + timeout_s
+        while len(self.found) < count:
+            assert job.process.poll() is None, job.said()
+            self._take(poll(self._consumer, 200))
+            assert time.monotonic() < deadline, f"evidence of {sorted(self.found)} alone"
+
+    def settle(self, seconds: float = 1.0) -> None:
+        """Read what still comes."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            self._take(poll(self._consumer, 100))
+
+    def close(self) -> None:
+        self._consumer.close()
+
+    def _take(self, new: list[Record]) -> None:
+        self.records += new
+        for record in new:
+            evidence = decode_evidence(record.value)
+            self.found.setdefault(evidence.content_id, []).append(evidence)
+
+
+def config(folder: Path) -> Path:
+    """`conf/media.yaml` of a test."""
+    path = folder / "media.yaml"
+    path.write_text(
+        "version: 1\n"
+        f"fetch: {{folders: [{folder}]}}\n"
+        "sandbox: {image_wall_s: 6, image_cpu_s: 5}\n"
+        "speech: {engine: none}\n"
+        f"pixels: {{models: [{write_colours(folder / 'colours')}]}}\n"
+    )
+    return path
+
+
+def in_workers_of(process: int, words: str) -> list[int]:
+    """Processes below one whose command line holds the words."""
+    below = {process}
+    parents: dict[int, int] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        parents[int(stat.parent.name)] = int(fields[1])
+    grown = True
+    while grown:
+        more = {pid for pid, parent in parents.items() if parent in below} - below
+        below |= more
+        grown = bool(more)
+    found = []
+    for pid in below - {process}:
+        try:
+            command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue
+        if words in command:
+            found.append(pid)
+    return found
+
+
+def test_media_become_evidence_whatever_they_are(stack_settings: Settings, tmp_path: Path) -> None:
+    media = {
+        "letter.png": (saved(lettering("FREE MONEY")), "image"),
+        "photo.jpg": (saved(photo(), "JPEG"), "image"),
+        "film.mp4": (clip([photo(160, 120, seed // 10) for seed in range(30)]), "video"),
+        "bomb.png": (png_bomb(30_000, 3_000), "image"),
+        "empty.png": (b"", "image"),
+        "page.png": (b"<html>", "image"),
+        "noise.mp4": (b"\0\0\0\x18ftypisom" + bytes(3000), "video"),
+    }
+    lines = []
+    for name, (data, kind) in media.items():
+        (tmp_path / name).write_bytes(data)
+        value = payload(name, f"user of {name}", text=None, content_type=kind,
+                        media_uri=f"file://{tmp_path}/{name}")  # fmt: skip
+        # A record under another's key still reaches its own user's state.
+        lines.append(line(value, b"somebody", kind))
+    refused = payload("refused", "u", text=None, content_type="image", media_uri="http://10.0.0.1/")
+    text = payload("text", "u")
+    poison = [b"", b"{", b"null", b"\xff", payload("p", text=None, content_type="image")]
+    lines += [line(value, b"u", "image") for value in (refused, text, *poison)]
+    evidence = Evidence(stack_settings)
+    checkpoints = tmp_path / "checkpoints"
+    with RunningMediaJob(
+        stack_settings, checkpoints, SLUICE_MEDIA__CONFIG=str(config(tmp_path))
+    ) as job:
+        job.wait_ready()
+        publish(stack_settings, lines)
+        evidence.until(len(media) + 1, job)
+        found = {name: each[0] for name, each in evidence.found.items()}
+        assert set(found) == {*media, "refused"}
+        # The process that decoders are forked from is killed, then the one that asks it.
+        for words in ("operators.media_nursery", "pyflink.fn_execution"):
+            before = in_workers_of(job.process.pid, words)
+            assert before, words
+            for pid in before:
+                os.kill(pid, signal.SIGKILL)
+            name = f"after {words}"
+            value = payload(name, "u", text=None, content_type="image",
+                            media_uri=f"file://{tmp_path}/photo.jpg")  # fmt: skip
+            publish(stack_settings, [line(value, b"u", "image")])
+            evidence.until(len(evidence.found) + 1, job)
+        evidence.settle()
+        assert job.stop() == 0
+    evidence.close()
+    keys = {decode_evidence(record.value).user_id: record.key for record in evidence.records}
+    assert all(key is not None and key.decode() == user for user, key in keys.items())
+    assert [text.text for text in found["letter.png"].texts] == ["FREE MONEY"]
+    assert found["photo.jpg"].hashes.pdq
+    assert set(found["photo.jpg"].scores) == {"nudity", "gore"}
+    assert len([f for f in found["film.mp4"].hashes.frames if f.why == "cut"]) == 2
+    kinds = {
+        name: (each.errors[0].kind, each.errors[0].step)
+        for name, each in found.items()
+        if each.errors
+    }
+    assert kinds == {
+        "bomb.png": ("pixel_limit", "decode"),
+        "empty.png": ("empty", "fetch"),
+        "page.png": ("unsupported_type", "identify"),
+        "noise.mp4": ("malformed", "probe"),
+        "refused": ("refused", "fetch"),
+    }
+    # What came twice after the restart has the same id, and says the same.
+    for each in evidence.found.values():
+        assert len({one.evidence_id for one in each}) == 1
+        assert all(one.hashes == each[0].hashes for one in each)
