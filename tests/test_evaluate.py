@@ -43,7 +43,7 @@ def naive_auc(labels: FloatArray, scores: FloatArray) -> float:
 
 
 @given(rated(), st.integers(0, 21))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 def test_both_ways_to_a_figure_agree(rows: tuple[FloatArray, FloatArray], at: int) -> None:
     labels, scores = rows
     threshold = at / 20
@@ -100,7 +100,7 @@ def test_f_beta_leans_as_it_should() -> None:
 
 
 @given(rated())
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_ranking_ignores_the_scale_and_turns_with_the_sign(
     rows: tuple[FloatArray, FloatArray],
 ) -> None:
@@ -113,7 +113,7 @@ def test_ranking_ignores_the_scale_and_turns_with_the_sign(
 
 
 @given(rated())
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_a_higher_threshold_flags_no_more(rows: tuple[FloatArray, FloatArray]) -> None:
     curve = Curve(*rows)
     found = [curve.figures(threshold, 1.0) for threshold in np.linspace(0, 1.05, 22)]
@@ -176,7 +176,7 @@ def test_no_threshold_beats_the_best(rows: tuple[FloatArray, FloatArray]) -> Non
 
 
 @given(rated(), st.integers(1, 60))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_ties_share_their_places(rows: tuple[FloatArray, FloatArray], k: int) -> None:
     labels, scores = rows
     k = min(k, len(labels))
