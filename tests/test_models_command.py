@@ -13,18 +13,17 @@ from typing import Any, Self
 
 import pytest
 from kafka import KafkaProducer
-from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
 from operators.compose import LiveCascade, compose_cascade
 from operators.control import ControlLogic
-from operators.model_store import ACTIVE, Active, ModelStore, package_folder
+from operators.model_store import ACTIVE, ModelStore, package_folder
 from schemas.errors import ConfigError, DependencyUnavailableError
 from schemas.settings import CONF, Settings
 from scripts.cli import model_registry, models
 from scripts.cli.consume import open_consumer, poll
 from scripts.cli.control_topic import ControlTopic
 from scripts.cli.kafka_topics import client_options
-from scripts.cli.model_registry import activation, code_version, lineage
+from scripts.cli.model_registry import code_version, lineage
 from tests.deep_kit import write_package
 from tests.model_kit import write_model
 from udfs.text_fast import FastTextScorer
@@ -126,20 +125,6 @@ def test_the_pointer_moves_and_goes_back(store: Store) -> None:
     assert package_folder(store.path / "fast_text", store.folder).name == one
 
 
-@pytest.mark.parametrize(
-    ("moves", "previous"),
-    [
-        ("A", ""), ("A B", "A"), ("A B B", "A"), ("A B C <B", "A"), ("A B <A", ""),
-        ("A B <A C", "A"), ("A B A", "B"), ("A B A <B", "A"), ("<A B", "A"),
-    ],
-)  # fmt: skip
-def test_rollbacks_go_on_backwards(moves: str, previous: str) -> None:
-    history = tuple(
-        activation(move.lstrip("<"), "", rollback=move.startswith("<")) for move in moves.split()
-    )
-    assert Active(name="m", history=history).previous == previous
-
-
 def test_a_changed_file_is_found_and_not_activated(store: Store) -> None:
     one, two = store.added(store.tiny, store.other)
     assert store.run("verify")[0] == 0
@@ -200,40 +185,6 @@ def test_a_heavy_package_is_kept_like_a_fast_one(store: Store) -> None:
     (version,) = store.added(write_package(store.folder / "made/deep"))
     assert store.models.names() == ["deep_text"]
     assert store.run("verify", "deep_text", version)[1] == f"deep_text {version}: sound\n"
-
-
-def test_a_store_elsewhere_is_fetched_once_and_checked(store: Store, tmp_path: Path) -> None:
-    """Any file system of pyarrow will do; one that is not this machine's is copied from."""
-    (tmp_path / "bucket").mkdir()
-    far = ModelStore("models", SubTreeFileSystem(str(tmp_path / "bucket"), LocalFileSystem()))
-    added = far.add(store.tiny)
-    far.activate("fast_text", activation(added.version, ""))
-    assert far.names() == ["fast_text"]
-    cache = tmp_path / "cache"
-    folder = far.fetch("fast_text", added.version, cache)
-    assert folder == cache / "fast_text" / added.version
-    assert FastTextScorer.load(folder).version == added.version
-    (tmp_path / "bucket/models/fast_text" / added.version / "weights.npy").unlink()
-    assert far.fetch("fast_text", added.version, cache) == folder
-    with pytest.raises(DependencyUnavailableError):
-        far.fetch("fast_text", added.version, tmp_path / "elsewhere")
-    assert not list((tmp_path / "elsewhere/fast_text").iterdir())
-    (folder / "weights.npy").write_bytes(b"")
-    with pytest.raises(ConfigError, match="sha256"):
-        far.fetch("fast_text", added.version, cache)
-
-
-def test_addresses_name_packages_and_active_versions(store: Store, tmp_path: Path) -> None:
-    one, two = store.added(store.tiny, store.other)
-    address = f"file://{store.path}/fast_text"
-    assert package_folder(f"{address}/{two}", tmp_path).name == two
-    with pytest.raises(ConfigError, match="no version is active"):
-        package_folder(address, tmp_path)
-    store.models.activate("fast_text", activation(one, ""))
-    assert package_folder(address, tmp_path).name == one
-    assert package_folder(store.tiny, tmp_path) == store.tiny
-    with pytest.raises(ConfigError, match="no address of a store"):
-        ModelStore("nowhere://models")
 
 
 class Job:
