@@ -86,8 +86,8 @@ class VideoPart(Part):
     """Frames in all; scene cuts take what the even ones leave."""
     cut_threshold: Annotated[float, Field(gt=0, le=255)] = 30.0
     """Mean change of hue, saturation and value (0 to 255) that is a scene cut."""
-    scene_s: Annotated[float, Field(ge=0)] = 0.5
-    """Shortest scene."""
+    scene_frames: Annotated[int, Field(ge=1, le=10_000)] = 15
+    """Shortest scene, frames: what changes more often is one."""
     side: Annotated[int, Field(ge=64, le=4096)] = 640
     """Longer side that frames are scaled down to, pixels."""
     max_s: Duration = 600.0

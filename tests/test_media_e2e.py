@@ -100,7 +100,7 @@ def test_media_become_evidence_whatever_they_are(stack_settings: Settings, tmp_p
     media = {
         "letter.png": (saved(lettering("FREE MONEY")), "image"),
         "photo.jpg": (saved(photo(), "JPEG"), "image"),
-        "film.mp4": (clip([photo(160, 120, seed // 10) for seed in range(30)]), "video"),
+        "film.mp4": (clip([photo(160, 120, seed // 20) for seed in range(60)]), "video"),
         "bomb.png": (png_bomb(30_000, 3_000), "image"),
         "empty.png": (b"", "image"),
         "page.png": (b"<html>", "image"),

@@ -56,7 +56,7 @@ class CutDetector:
 
     def __init__(self, threshold: float, least: int) -> None:
         self._threshold = threshold
-        self._least = max(1, least)
+        self._least = least
         self._cv2: Any = importlib.import_module("cv2")
         self._cv2.setNumThreads(1)
         self._before: Pixels | None = None
@@ -105,7 +105,7 @@ def sample(source: Source, told: Probe, part: VideoPart) -> Sampled:
         "force_original_aspect_ratio=decrease:force_divisible_by=2:flags=bilinear"
     )
     ended: list[int] = []
-    detector = CutDetector(part.cut_threshold, round(part.scene_s * rate))
+    detector = CutDetector(part.cut_threshold, part.scene_frames)
     # A longest time in frames as well: a file may claim anything about its times.
     most = math.ceil(part.max_s * rate)
     number = -1
