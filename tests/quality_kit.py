@@ -175,7 +175,8 @@ def bad_feedback() -> Rows:
     rows[0]["label"] = None  # a verdict without a label
     rows[3]["label"] = True  # a sample with one
     rows[4]["weight"] = 2
-    rows[5]["feedback_id"] = "f-6"
+    rows[5]["feedback_id"] = "f-6"  # one id for two rows, and below a row five times
+    rows += [rows[10]] * 4
     rows[7]["scores"] = {"toxicity": 1.5, "spam": 0.1}
     rows[8]["scores"] = {"toxicity": -0.5, "spam": 0.1}
     for i, j in ((9, 12), (13, 16)):
@@ -191,7 +192,8 @@ def bad_feedback() -> Rows:
 
 FEEDBACK_FAULTS = {
     "columns.is_valid.values": 1,
-    "columns.feedback_id.unique": 2,
+    "columns.feedback_id.unique": 7,
+    "columns.is_id_reused.values": 2,
     "columns.weight.range": 1,
     "columns.of_lowest_score.range": 1,
     "columns.of_highest_score.range": 1,

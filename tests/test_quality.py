@@ -218,6 +218,17 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
         frames.read([tmp_path / "wrong.parquet"], "upload")
 
 
+def test_a_folder_stands_for_its_closed_files(tmp_path: Path) -> None:
+    for name in ("dt=2/b.jsonl", "dt=1/a.parquet", ".part-0.jsonl", "_tmp/c.jsonl", "notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "dt=3").mkdir()
+    found = frames.closed_files([tmp_path, tmp_path / "notes.txt"])
+    assert [path.name for path in found] == ["a.parquet", "b.jsonl", "notes.txt"]
+    with pytest.raises(ConfigError, match="holds no closed"):
+        frames.closed_files([tmp_path / "dt=3"])
+
+
 def test_text_on_the_page_is_escaped() -> None:
     result = Result(
         check="<b>", severity="error", about="", expectation="", expected="<i>", success=False,

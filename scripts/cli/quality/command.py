@@ -26,7 +26,9 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, help=__doc__)
 
 @app.command()
 def run(
-    files: Annotated[list[Path], typer.Argument(help="Closed files: Parquet, or JSON lines.")],
+    files: Annotated[
+        list[Path], typer.Argument(help="Closed files (Parquet, JSON lines), folders.")
+    ],
     *,
     suite: Annotated[str, typer.Option(help="uploads, training, feedback, or a YAML file.")],
     out: Annotated[Path, typer.Option(help="Folder for records and page.")] = OUT,
@@ -37,6 +39,7 @@ def run(
     """Run a suite over files, all together."""
     chosen = config.load(suite)
     started = dt.datetime.now(dt.UTC)
+    files = frames.closed_files(files)
     table = frames.read(files, chosen.reader)
     name = Path(suite).stem
     done = Run(

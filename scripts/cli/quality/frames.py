@@ -39,6 +39,7 @@ _MARKER: Final = re.compile(
 """How exports write a label into the text itself."""
 _JUDGED: Final = frozenset({"bank", "rule", "verdict", "appeal"})
 _BATCH: Final = 256
+_CLOSED: Final = frozenset({".parquet", ".jsonl"})
 _DAY_S: Final = 86_400.0
 
 
@@ -50,6 +51,31 @@ class Table(NamedTuple):
     """FILE:ROW of each, rows counted from 1 as lines are."""
     derived: frozenset[str]
     """Columns that no file has."""
+
+
+def closed_files(paths: Sequence[Path]) -> list[Path]:
+    """The files that paths stand for: a folder stands for its Parquet and JSONL files, in order.
+
+    Files that begin with `.` or `_` are still being written, by the custom of Flink and Hadoop.
+
+    Raises:
+        ConfigError: a folder holds none.
+    """
+    out: list[Path] = []
+    for path in paths:
+        if not path.is_dir():
+            out.append(path)
+            continue
+        found = [
+            file
+            for file in sorted(path.rglob("*"))
+            if file.suffix in _CLOSED
+            and not any(part[0] in "._" for part in file.relative_to(path).parts)
+        ]
+        if not found:
+            raise ConfigError("holds no closed Parquet or JSONL file", file=str(path))
+        out += found
+    return out
 
 
 def read(files: Sequence[Path], reader: Reader) -> Table:
@@ -129,6 +155,8 @@ def _uploads(rows: Sequence[Row]) -> dict[str, list[Any]]:
     return {
         "is_valid": valid,
         "of_age_days": [None if t is None else (newest - t) / _DAY_S for t in times],
+        # Public is what is said of no upload that is.
+        "is_private": [int(row.get("is_public") is False) for row in rows],
         "of_copies": [copies[key] if key[0] is not None else None for key in keys],
         "of_length": [
             len(row.get("text") or "") if row.get("content_type") == "text" else None
@@ -143,8 +171,12 @@ def _feedback(rows: Sequence[Row]) -> dict[str, list[Any]]:
         if isinstance(row.get("label"), bool):
             said[_about(row)].add(row["label"])
     scores = [_numbers(row.get("scores")) for row in rows]
+    by_id: dict[Any, set[Any]] = defaultdict(set)
+    for row in rows:
+        by_id[_plain(row.get("feedback_id"))].add((*_about(row), row.get("label")))
     return {
         "is_valid": [int(_decodes(row)) for row in rows],
+        "is_id_reused": [int(len(by_id[_plain(row.get("feedback_id"))]) > 1) for row in rows],
         "of_lowest_score": [min(own.values()) if own else None for own in scores],
         "of_highest_score": [max(own.values()) if own else None for own in scores],
         "of_versions": [len(row.get("model_versions") or ()) for row in rows],
