@@ -246,6 +246,7 @@ class MediaAnalyser:
         versions = dict(self.ready.versions)
         versions |= {scorer.name: scorer.version for scorer in self.scorers}
         versions["sandbox_network"] = self.ready.network or "open"
+        versions["sandbox_files"] = self.ready.files or "open"
         return MediaEvidence(
             evidence_id=evidence_id(upload.content_id, upload.revision),
             content_id=upload.content_id,

@@ -28,19 +28,38 @@ _KILL_PROCESS: Final = 0x8000_0000
 OPEN_FILES: Final = 128
 
 # Numbers by asm/unistd.h of each architecture. Beyond the network: tracing and reading other
-# processes, mounts, namespaces, kernel modules, keys, BPF, io_uring (which would pass the filter).
-_DENIED: Final[dict[str, tuple[int, tuple[int, ...]]]] = {
-    "x86_64": (
+# processes, mounts, namespaces, kernel modules, keys, BPF, io_uring (which would pass the filter),
+# signals to others, and leaving the process group that is killed with it.
+
+
+class _Calls(NamedTuple):
+    """System calls of an architecture."""
+
+    audit: int
+    """The kernel's name for the architecture."""
+    denied: tuple[int, ...]
+    own_only: tuple[int, ...]
+    """Allowed where their first argument is this process."""
+
+
+_CALLS: Final[dict[str, _Calls]] = {
+    "x86_64": _Calls(
         0xC000_003E,
         (41, 42, 43, 44, 46, 47, 49, 50, 53, 288, 299, 307,  # sockets
-         101, 310, 311, 312, 155, 161, 165, 166, 272, 308, 175, 313, 246, 320, 248, 249, 250,
-         298, 321, 323, 425, 426, 427, 428, 429, 430, 431, 432, 169, 170, 171),
+         101, 310, 311, 312, 438, 440,  # other processes' memory and descriptors
+         62, 129, 200, 297, 424, 109, 112,  # signals, process groups
+         155, 161, 165, 166, 272, 308, 428, 429, 430, 431, 432,  # mounts, namespaces
+         175, 313, 246, 320, 248, 249, 250, 298, 321, 323, 425, 426, 427, 169, 170, 171),
+        (234, 302),
     ),
-    "aarch64": (
+    "aarch64": _Calls(
         0xC000_00B7,
-        (198, 199, 200, 201, 202, 203, 206, 211, 212, 242, 243, 269,  # sockets
-         117, 270, 271, 272, 41, 51, 40, 39, 97, 268, 105, 273, 104, 294, 217, 218, 219,
-         241, 280, 282, 425, 426, 427, 428, 429, 430, 431, 432, 142, 161, 162),
+        (198, 199, 200, 201, 202, 203, 206, 211, 212, 242, 243, 269,
+         117, 270, 271, 272, 438, 440,
+         129, 130, 138, 240, 424, 154, 157,
+         41, 51, 40, 39, 97, 268, 428, 429, 430, 431, 432,
+         105, 273, 104, 294, 217, 218, 219, 241, 280, 282, 425, 426, 427, 142, 161, 162),
+        (131, 261),
     ),
 }  # fmt: skip
 
@@ -73,42 +92,56 @@ def leave_network() -> bool:
     )
 
 
+def no_new_privileges() -> bool:
+    """Let no program that is started gain rights, as filters ask for; False where it fails."""
+    return bool(libc().prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0)
+
+
 def filter_calls() -> bool:
     """Deny network and administrative system calls from now on, for children as well.
 
     Returns:
         False where the system or the processor does not offer it.
     """
-    known = _DENIED.get(platform.machine())
+    known = _CALLS.get(platform.machine())
     if known is None:
         return False
-    architecture, denied = known
-    program = _program(architecture, denied)
+    program = _program(known, os.getpid())
     buffer = ctypes.create_string_buffer(program, len(program))
     head = struct.pack("HxxxxxxQ", len(program) // 8, ctypes.addressof(buffer))
-    library = libc()
-    if library.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
+    if not no_new_privileges():
         return False
-    return bool(library.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, head, 0, 0) == 0)
+    return bool(libc().prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, head, 0, 0) == 0)
 
 
-def _program(architecture: int, denied: tuple[int, ...]) -> bytes:
+def _program(known: _Calls, pid: int) -> bytes:
     """A classic BPF program: kill on a foreign architecture, EPERM for what is denied."""
     load, equal, above, answer = 0x20, 0x15, 0x35, 0x06
 
     def line(code: int, yes: int, no: int, value: int) -> bytes:
         return struct.pack("HBBI", code, yes, no, value)
 
+    denied, own = known.denied, known.own_only
+    rest = len(denied) + len(own)
     lines = [
         line(load, 0, 0, 4),  # the architecture
-        line(equal, 1, 0, architecture),
+        line(equal, 1, 0, known.audit),
         line(answer, 0, 0, _KILL_PROCESS),
         line(load, 0, 0, 0),  # the call's number
-        line(above, len(denied) + 1, 0, 0x4000_0000),  # x32: other numbers for the same calls
+        line(above, rest + 4, 0, 0x4000_0000),  # x32: other numbers for the same calls
     ]
-    for place, number in enumerate(denied):
-        lines.append(line(equal, len(denied) - place, 0, number))
-    lines += [line(answer, 0, 0, _ALLOW), line(answer, 0, 0, _ERRNO_EPERM)]
+    # Jumps count the lines in between: to the check of the argument, or on to the refusal.
+    for place, number in enumerate((*own, *denied)):
+        left = rest - place - 1
+        lines.append(line(equal, left + (1 if place < len(own) else 4), 0, number))
+    lines += [
+        line(answer, 0, 0, _ALLOW),
+        line(load, 0, 0, 16),  # the first argument's lower half
+        line(equal, 2, 0, pid),
+        line(equal, 1, 0, 0),  # as prlimit64 says it; tgkill refuses it itself
+        line(answer, 0, 0, _ERRNO_EPERM),
+        line(answer, 0, 0, _ALLOW),
+    ]
     return b"".join(lines)
 
 

@@ -24,6 +24,7 @@ from typing import Any, Final
 
 import msgspec
 
+from operators.media_landlock import leave_files, readable
 from operators.media_limits import (
     Limits,
     apply,
@@ -53,6 +54,8 @@ class Ready(msgspec.Struct, frozen=True):
 
     network: str
     """How children are kept from it: `namespace`, `filter`, or empty where they are not."""
+    files: str
+    """How they are kept from other files: `landlock`, or empty where they are not."""
     threads: int
     versions: dict[str, str]
     missing: dict[str, str]
@@ -99,13 +102,12 @@ class Nursery:
     Args:
         control: the socket.
         work: what children do.
-        filtered: whether children take the system-call filter.
     """
 
-    def __init__(self, control: socket.socket, work: Work, *, filtered: bool) -> None:
+    def __init__(self, control: socket.socket, work: Work) -> None:
         self._control = control
         self._work = work
-        self._filtered = filtered
+        self._readable = readable()
         self._running: dict[int, tuple[int, float]] = {}
         self._overdue: set[int] = set()
         self._wake, self._woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -159,9 +161,9 @@ class Nursery:
             self._control.close()
             os.close(self._wake)
             os.close(self._woken)
-            if self._filtered:
-                filter_calls()
             apply(Limits(task.memory, task.cpu_s, task.output))
+            leave_files(self._readable, media)
+            filter_calls()
             self._work.run(media, output, task.argument)
             status = 0
         except MemoryError:
@@ -214,18 +216,19 @@ def main() -> None:
     module, _, name = setup.work.partition(":")
     make: Callable[[bytes], Any] = getattr(importlib.import_module(module), name)
     work = make(setup.argument)
-    filtered = _filter_works()
+    filtered = _tried(lambda: filter_calls() and network_is_cut())
     network = "namespace" if cut and network_is_cut() else "filter" if filtered else ""
-    ready = Ready(network, _thread_count(), work.versions, work.missing)
+    files = "landlock" if _tried(lambda: leave_files([], control.fileno())) else ""
+    ready = Ready(network, files, _thread_count(), work.versions, work.missing)
     control.send(msgspec.msgpack.encode(ready))
-    Nursery(control, work, filtered=filtered).serve()
+    Nursery(control, work).serve()
 
 
-def _filter_works() -> bool:
-    """Try the filter in a child: it cannot be taken off again."""
+def _tried(what: Callable[[], bool]) -> bool:
+    """Whether something works that cannot be undone: tried in a child."""
     pid = os.fork()
     if pid == 0:
-        os._exit(0 if filter_calls() and network_is_cut() else 1)
+        os._exit(0 if what() else 1)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 

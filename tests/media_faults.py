@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -57,15 +56,12 @@ def _hoard_natively() -> None:
 
 
 def _network() -> str:
-    try:
+    def reach() -> None:
         with socket.socket() as one:
             one.settimeout(1)
             one.connect(("127.0.0.1", 9))
-    except ConnectionRefusedError:
-        return "reached"
-    except OSError as error:
-        return type(error).__name__
-    return "reached"
+
+    return _refusal(reach)
 
 
 def _trace() -> str:
@@ -78,10 +74,39 @@ def _flood(output: int) -> NoReturn:
 
 
 def _fill_disk() -> NoReturn:
-    with Path(f"/tmp/sluice-fault-{os.getpid()}").open("wb") as file:  # noqa: S108 - removed at once
-        Path(file.name).unlink()
+    with os.fdopen(os.memfd_create("fault"), "wb") as file:
         while True:
             file.write(b"x" * (1 << 20))
+
+
+def _write_file() -> str:
+    return _refusal(lambda: Path("/tmp/sluice-fault").write_text("x"))  # noqa: S108 - must fail
+
+
+def _read_file() -> str:
+    for name in ("/etc/passwd", "/proc/1/environ", str(Path.home()), "/tmp"):  # noqa: S108 - must fail
+        found = Path(name)
+        said = _refusal(lambda found=found: os.open(found, os.O_RDONLY))  # type: ignore[misc]
+        if said != "PermissionError":
+            return f"{name}: {said}"
+    return "PermissionError"
+
+
+def _signal() -> str:
+    return _refusal(lambda: os.kill(os.getppid(), 0))
+
+
+def _leave_group() -> str:
+    child = subprocess.run([sys.executable, "-c", "import os; os.setsid()"], check=False)
+    return str(child.returncode)
+
+
+def _refusal(what: Callable[[], object]) -> str:
+    try:
+        what()
+    except OSError as error:
+        return type(error).__name__
+    return "reached"
 
 
 def _leave_a_child(output: int) -> str:
@@ -90,11 +115,6 @@ def _leave_a_child(output: int) -> str:
         [sys.executable, "-c", "import time; time.sleep(600)"], pass_fds=[output]
     )
     return str(child.pid)
-
-
-def _kill_nursery() -> NoReturn:
-    os.kill(os.getppid(), signal.SIGKILL)
-    _sleep()
 
 
 def _garbage(output: int) -> NoReturn:
@@ -112,7 +132,10 @@ FAULTS: dict[str, Callable[[int], object]] = {
     "flood": _flood,
     "fill-disk": lambda _: _fill_disk(),
     "leave-a-child": _leave_a_child,
-    "kill-nursery": lambda _: _kill_nursery(),
+    "write-file": lambda _: _write_file(),
+    "read-file": lambda _: _read_file(),
+    "signal": lambda _: _signal(),
+    "leave-group": lambda _: _leave_group(),
     "exit": lambda _: os._exit(7),
     "garbage": _garbage,
     "network": lambda _: _network(),

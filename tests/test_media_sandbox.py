@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -76,7 +77,7 @@ def test_no_network_no_tracing_and_no_settings_of_ours(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert sandbox.start().network in {"namespace", "filter"}
-    assert said(run(sandbox, "network")) != "reached"
+    assert said(run(sandbox, "network")) == "PermissionError"
     assert said(run(sandbox, "trace")) == "-1"
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     with Sandbox("tests.media_faults:make_work", b"") as other:
@@ -125,10 +126,30 @@ def test_when_the_nursery_dies_another_takes_over() -> None:
         os.kill(sandbox.nursery_pid, signal.SIGKILL)
         assert said(run(sandbox, "nothing")) == "nothing"
         assert sandbox.restarts == 1
-        # A file that does it every time is given up.
-        outcome = run(sandbox, "kill-nursery")
-        assert outcome.failure == "internal"
+        # One that dies over every file is given up, and the file with it.
+        dying = threading.Thread(target=kill_twice, args=(sandbox,))
+        dying.start()
+        assert run(sandbox, "sleep").failure == "internal"
+        dying.join()
         assert said(run(sandbox, "nothing")) == "nothing"
+
+
+def kill_twice(sandbox: Sandbox) -> None:
+    before = 0
+    for _ in range(2):
+        while (pid := sandbox.nursery_pid) == before:
+            time.sleep(0.01)
+        time.sleep(0.3)  # so that the file is under way
+        os.kill(pid, signal.SIGKILL)
+        before = pid
+
+
+def test_it_cannot_touch_files_processes_or_its_own_group(sandbox: Sandbox) -> None:
+    if sandbox.start().files:
+        assert said(run(sandbox, "read-file")) == "PermissionError"
+        assert said(run(sandbox, "write-file")) == "PermissionError"
+    assert said(run(sandbox, "signal")) == "PermissionError"
+    assert said(run(sandbox, "leave-group")) == "1"
 
 
 def test_its_processes_end_with_it() -> None:
