@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final
+
+from pydantic import Field
 
 from schemas.policy_parts import Part, Probability, Rate, Tier
 
@@ -18,6 +20,9 @@ class UnreadLanguage(Part):
 
     known_from: Probability = 0.8
     """A guess of the language counts from this confidence on."""
+    unsure_from: Annotated[int, Field(ge=0)] = 40
+    """A text of so many letters whose language cannot be told is taken for one that is not read:
+    most of what is read is told by then. 0 never."""
     review_rate: Rate = 0.05
     """Share of the allowed that a person looks at, picked by hash of the content id; 1: all."""
     approve_below: Probability = 0.1

@@ -54,6 +54,15 @@ def test_what_an_english_model_reads(guess: Guess, reading: Reading) -> None:
     assert LanguageSupport(ANY).reading(guess) == "read"
 
 
+def test_a_long_text_without_a_certain_language_is_unread() -> None:
+    strict = LanguageSupport({"en"}, unsure_from=40)
+    for code, confidence in (("und", 0.0), ("de", 0.7)):
+        assert strict.reading(Guess(code, confidence, ("Latn",), 39)) == "unsure"
+        assert strict.reading(Guess(code, confidence, ("Latn",), 40)) == "unread"
+        assert ENGLISH.reading(Guess(code, confidence, ("Latn",), 4_000)) == "unsure"
+    assert strict.reading(Guess("en", 0.61, ("Latn",), 400)) == "read"
+
+
 def test_a_model_of_two_scripts_reads_texts_of_both() -> None:
     both = LanguageSupport({"en", "ru"})
     assert both.reading(Guess("und", 0.0, ("Latn", "Cyrl"))) == "unsure"

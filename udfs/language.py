@@ -55,6 +55,8 @@ class Guess(NamedTuple):
     """Probability that it is right, among the languages of its script; 0 for `und`."""
     scripts: tuple[str, ...] = ()
     """ISO 15924 codes of what it is written in, the main one first; none without letters."""
+    letters: int = 0
+    """How many there are, outside addresses; a Chinese character counts as two."""
 
 
 NOTHING: Final = Guess(UNDETERMINED, 0.0)
@@ -136,7 +138,7 @@ class LanguageGuesser:
                 told[i] = model.told[code]
         columns = np.empty(count, np.int64)
         shares = np.empty(count)
-        masks = np.empty(2 * count, np.int64)
+        masks = np.empty(3 * count, np.int64)
         guess_all(
             np.frombuffer(b"".join(parts) or b"\x00", np.uint8),
             np.fromiter(accumulate(sizes), np.int64, count),
@@ -145,26 +147,27 @@ class LanguageGuesser:
             HEAT, PRIOR, self._times, np.empty(max(sizes) + 1, np.int64),
             columns, shares, self._scores, masks,
         )  # fmt: skip
-        rows = masks.reshape(count, 2).tolist()
+        rows = masks.reshape(count, 3).tolist()
         return [
-            self._guess(column, share, main, mask, code)
-            for column, share, (main, mask), code in zip(
+            self._guess(column, share, row, code)
+            for column, share, row, code in zip(
                 columns.tolist(), shares.tolist(), rows, codes, strict=True
             )
         ]
 
-    def _guess(self, column: int, share: float, main: int, mask: int, declared: str) -> Guess:
+    def _guess(self, column: int, share: float, row: list[int], declared: str) -> Guess:
+        main, mask, letters = row
         scripts = self._tuples.get((main, mask))
         if scripts is None:
             scripts = self._tuples[main, mask] = _scripts(main, mask)
         if len(scripts) > 1:
-            return Guess(UNDETERMINED, 0.0, scripts)
+            return Guess(UNDETERMINED, 0.0, scripts, letters)
         if column >= 0 and share >= self._min_confidence:
-            return Guess(self._model.labels[column], round(share, 4), scripts)
+            return Guess(self._model.labels[column], round(share, 4), scripts, letters)
         # The text says nothing: what was declared stands, unless it is written differently.
         if declared != UNDETERMINED and (declared not in self._model.told or not scripts):
-            return Guess(declared, PRIOR, scripts)
-        return Guess(UNDETERMINED, 0.0, scripts)
+            return Guess(declared, PRIOR, scripts, letters)
+        return Guess(UNDETERMINED, 0.0, scripts, letters)
 
 
 def _made(languages: frozenset[str], min_confidence: float) -> LanguageGuesser:

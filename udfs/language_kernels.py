@@ -131,7 +131,7 @@ def _strongest(scores: Any, first: Any, last: Any, same: Any, out: Any) -> Any:
 
 @compiled(_I(_INTS, _INTS, _I))
 def _main_script(letters: Any, masks: Any, text: Any) -> Any:
-    """The script with most letters; writes it and the set of those that count to `masks`."""
+    """The script with most letters; writes it, those that count, and all letters to `masks`."""
     main = np.int64(0)
     total = np.int64(0)
     for script in range(1, SCRIPTS):
@@ -142,8 +142,9 @@ def _main_script(letters: Any, masks: Any, text: Any) -> Any:
     for script in range(1, SCRIPTS):
         if letters[script] >= MIXED_LEAST and letters[script] >= MIXED_SHARE * total:
             mask |= np.int64(1) << script
-    masks[2 * text] = main
-    masks[2 * text + 1] = mask
+    masks[3 * text] = main
+    masks[3 * text + 1] = mask
+    masks[3 * text + 2] = total
     return main
 
 
@@ -216,8 +217,8 @@ def guess_all(
         columns: out, best column of each text; -1 where its main script has none.
         shares: out, its probability among those of its script.
         scores: scratch, one a column and one more.
-        masks: out, shape (texts * 2): the main script (0 for none), and a bit for each script
-            that counts.
+        masks: out, shape (texts * 3): the main script (0 for none), a bit for each script that
+            counts, and the number of letters.
     """
     letters = np.zeros(SCRIPTS, np.int64)
     sums = np.zeros(len(bias), np.float32)

@@ -7,6 +7,7 @@ would have decided about it into what the policy's `unread_language` asks for.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Literal, Protocol
 
@@ -67,11 +68,15 @@ class LanguageSupport:
     Args:
         languages: ISO 639-1 codes that one model reads; with `*` among them it reads all.
         known_from: a guess of the language counts from this confidence on.
+        unsure_from: letters from which a text without a certain language is unread; 0: never.
     """
 
-    def __init__(self, languages: Iterable[str], *, known_from: float = 0.8) -> None:
+    def __init__(
+        self, languages: Iterable[str], *, known_from: float = 0.8, unsure_from: int = 0
+    ) -> None:
         self.languages = frozenset(languages)
         self._known_from = known_from
+        self._unsure_from = unsure_from or sys.maxsize
         self.english = not self.languages.isdisjoint(("en", *ANY))
         """Whether the model reads English."""
         scripts = {script for code in self.languages for script in scripts_of(code)}
@@ -82,7 +87,7 @@ class LanguageSupport:
 
         `unread` is also a text that is written, in whole or in a good part, in a script of which
         the model knows no language. `unsure` is a readable script and no certain language: a
-        short text, or a guess that is not sure enough.
+        short text, or a guess that is not sure enough. Where it is long, it is unread too.
         """
         if self.languages >= ANY or not guess.scripts:
             return "read"
@@ -91,7 +96,7 @@ class LanguageSupport:
         if guess.code in self.languages:
             return "read"
         known = guess.code != UNDETERMINED and guess.confidence >= self._known_from
-        return "unread" if known else "unsure"
+        return "unread" if known or guess.letters >= self._unsure_from else "unsure"
 
     def reader(
         self, guesser: Guesser
