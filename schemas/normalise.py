@@ -21,6 +21,9 @@ class NormaliseConfig(Part):
     """Tokens that look like leet and are none."""
     keep_repeats: tuple[Token, ...] = ()
     """Tokens in which a letter stands three times and means it."""
+    lexicon: str = ""
+    """File of English words beside this one, one a line, by which disguises without a plain shape
+    are read (`id!ot`, `idio.t`); empty: they are left."""
     i_words: tuple[Token, ...] = ()
     """Words with a first letter that is no pronoun when they are spelled out."""
 

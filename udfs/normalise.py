@@ -27,6 +27,7 @@ from schemas.yaml_source import YamlSource
 from udfs import normalise_leet as leet
 from udfs import normalise_unicode as unicode
 from udfs import normalise_words as words
+from udfs.normalise_lexicon import Lexicon, may_hide
 from udfs.normalise_work import OffsetMap, Work
 
 VERSION: Final = 1
@@ -131,10 +132,12 @@ class Normaliser:
 
     Args:
         config: the tables; matched as they are, so lower case.
+        lexicon: proves disguises that have no plain shape; None to leave them.
     """
 
-    def __init__(self, config: NormaliseConfig) -> None:
+    def __init__(self, config: NormaliseConfig, lexicon: Lexicon | None = None) -> None:
         self._keep = frozenset(config.keep)
+        self._lexicon = lexicon or Lexicon(())
         self._spelled = words.SpelledWords(self._keep, frozenset(config.i_words))
         self._short_forms = words.ShortForms(config.abbreviations)
         self._repeats = words.Repeats(config.keep_repeats)
@@ -196,6 +199,8 @@ class Normaliser:
                 return None
         if self._triggers.find_matches_as_indexes(low) or words.may_spell(low):
             return None
+        if may_hide(low) and any(self._lexicon.edits(low)):
+            return None
         return low
 
     def _settle(self, work: Work) -> Work:
@@ -223,6 +228,10 @@ class Normaliser:
         edits = self._short_forms.edits(work.text)
         masked = sum(not work.text[start:end].replace(" ", "").isalpha() for start, end, _ in edits)
         work.edit(edits, "leet", masked)
+        # Separators and letters are read in one go: places in the text are of before.
+        read = self._lexicon.edits(work.text)
+        work.count("spelled", len(read.spelled))
+        work.edit(sorted(read.spelled + read.leet), "leet", len(read.leet))
         edits, places = self._repeats.edits(work.text)
         work.edit(edits, "repeats", len(places) if edits else 0)
         work.elongated = sorted({*work.elongated, *places})
@@ -236,7 +245,10 @@ def load_normaliser(path: Path = CONF / "normalise.yaml") -> Normaliser:
     """
     source = YamlSource.read(path)
     config = source.validate(NormaliseConfig)
-    normaliser = Normaliser(config)
+    lexicon = None
+    if config.lexicon:
+        lexicon = Lexicon.load(path.parent / config.lexicon, frozenset(config.keep))
+    normaliser = Normaliser(config, lexicon)
     for key, expansion in config.abbreviations.items():
         settled = normaliser.normalise(expansion).text
         if settled != expansion:
