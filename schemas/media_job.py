@@ -104,7 +104,7 @@ class OcrPart(Part):
     """Of tesseract, as `eng+deu`; each must be installed."""
     side: Annotated[int, Field(ge=64, le=8192)] = 1280
     """Longer side that a picture is scaled down to, pixels."""
-    detect_side: Annotated[int, Field(ge=64, le=8192)] = 736
+    detect_side: Annotated[int, Field(ge=64, le=8192)] = 512
     """The same where rapidocr looks for lines, which takes most of the time; lines are read from
     the larger one."""
     frames: Annotated[int, Field(ge=0, le=1000)] = 5
@@ -129,8 +129,9 @@ class PixelsPart(Part):
     models: tuple[Path, ...] = (Path(".build/models/open_nsfw"),)
     """Packages, from the project's root or absolute. Where two score a category the higher
     counts. One that is not there is named in the evidence, and its categories have no score."""
-    batch: Annotated[int, Field(ge=1, le=1024)] = 32
-    """Pictures that are scored together."""
+    batch: Annotated[int, Field(ge=1, le=1024)] = 8
+    """Pictures that are scored together. On a processor more are slower (they leave its cache);
+    on a GPU 32 and more pay."""
     threads: Annotated[int, Field(ge=1, le=256)] = 1
     """Of the processor, for one batch."""
     provider: Literal["cpu", "cuda", "tensorrt"] = "cpu"

@@ -69,7 +69,7 @@ class RapidReader:
 
     name = "rapidocr"
 
-    def __init__(self, side: int = 736) -> None:
+    def __init__(self, side: int = 512) -> None:
         package = importlib.import_module("rapidocr")
         self.version = importlib.metadata.version("rapidocr")
         models = Path(str(package.__file__)).parent / "models"

@@ -113,7 +113,7 @@ class PixelScorer:
     def geometry(self) -> Geometry:
         return self.manifest.geometry
 
-    def score(self, squares: Squares, batch: int = 32) -> npt.NDArray[np.float32]:
+    def score(self, squares: Squares, batch: int = 8) -> npt.NDArray[np.float32]:
         """Probabilities, shape (pictures, categories), in [0, 1].
 
         Args:
@@ -131,11 +131,7 @@ class PixelScorer:
 
     def _run(self, squares: Squares) -> npt.NDArray[np.float64]:
         """The model's output, shape (pictures, labels)."""
-        pixels = squares if self.manifest.channels == "RGB" else squares[..., ::-1]
-        values = pixels * self._factor - self._shift
-        if self.manifest.layout == "NCHW":
-            values = values.transpose(0, 3, 1, 2)
-        (out, *_) = self._session.run(None, {self._input: np.ascontiguousarray(values, np.float32)})
+        (out, *_) = self._session.run(None, {self._input: self._values(squares)})
         out = np.asarray(out, np.float64)
         needed = 1 + max(max(output.columns) for output in self.manifest.outputs)
         if out.ndim != 2 or out.shape[0] != len(squares) or out.shape[1] < needed:
@@ -144,6 +140,18 @@ class PixelScorer:
                 file=str(self._file),
             )
         return out
+
+    def _values(self, squares: Squares) -> npt.NDArray[np.float32]:
+        """Pixels as the model wants them: a channel at a time, a third of the time of all."""
+        count, height, width, _ = squares.shape
+        planar = self.manifest.layout == "NCHW"
+        shape = (count, 3, height, width) if planar else squares.shape
+        values = np.empty(shape, np.float32)
+        for place, colour in enumerate((0, 1, 2) if self.manifest.channels == "RGB" else (2, 1, 0)):
+            channel = values[:, place] if planar else values[..., place]
+            np.multiply(squares[..., colour], self._factor[place], out=channel)
+            channel -= self._shift[place]
+        return values
 
     def _scores(self, out: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
         kind = self.manifest.activation
