@@ -10,15 +10,16 @@ from operators.metrics import Metrics
 from operators.redis_store import NoLookups, RedisLookups
 from schemas.control import ControlMessage
 from schemas.errors import ConfigError
-from schemas.settings import ROOT, DeepSettings, Settings
+from schemas.settings import ROOT, CascadeSettings, DeepSettings, Settings
 from schemas.switches import ModelPointer
 from schemas.yaml_source import YamlSource
 from udfs import text_deep
 from udfs.banks import ExactBanks
 from udfs.cascade import Cascade
-from udfs.contracts import Item, Lookups, Outcome
+from udfs.contracts import Fusion, Item, Lookups, Outcome
 from udfs.decision_cache import LocalCache
 from udfs.fusion import LinearFusion
+from udfs.fusion_lightgbm import LightGbmFusion
 from udfs.language import LanguageGuesser
 from udfs.policy import Policy, Switches
 from udfs.rules import RuleSet
@@ -46,7 +47,7 @@ def compose_cascade(settings: Settings, metrics: Metrics | None = None) -> LiveC
         policy=Policy.load(_path(files.policy)),
         rules=RuleSet.load(_path(files.rules)),
         banks=ExactBanks.load(_path(files.banks)),
-        fusion=LinearFusion.load(_path(files.fusion)),
+        fusion=_fusion(files),
         fast_text=None if files.fast_text is None else FastTextScorer.load(_path(files.fast_text)),
         deep_text=None if files.deep_text is None else _deep(settings.deep, files.deep_text),
         deep_limits=_limits(settings.deep),
@@ -61,6 +62,14 @@ def compose_cascade(settings: Settings, metrics: Metrics | None = None) -> LiveC
         on_stage=lambda stage, us: counts.histogram("stage_time_us", stage=stage).observe(us),
     )
     return LiveCascade(cascade, settings.deep)
+
+
+def _fusion(files: CascadeSettings) -> Fusion:
+    linear = LinearFusion.load(_path(files.fusion))
+    if files.fusion_model is None:
+        return linear
+    # What no model has scored stays with the coefficients.
+    return LightGbmFusion.load(_path(files.fusion_model), linear)
 
 
 def _deep(settings: DeepSettings, folder: Path) -> DeepTextScorer:

@@ -115,6 +115,8 @@ class CascadeSettings(_Section):
     rules: Path = Path("conf/rules.yaml")
     banks: Path = Path("conf/banks.yaml")
     fusion: Path = Path("conf/fusion.yaml")
+    fusion_model: Path | None = None
+    """Package of a fusion by trees (scripts/train_fusion); null: the coefficients alone."""
     fast_text: Path | None = Path("conf/models/fast_text")
     """null: no model; banks, rules and behaviour decide alone."""
     deep_text: Path | None = None

@@ -18,6 +18,8 @@ from tests.fakes import NOW_MS, payload
 from tests.model_kit import write_model
 from udfs.banks import hash_text
 from udfs.cascade import Cascade
+from udfs.fusion import LinearFusion
+from udfs.fusion_lightgbm import LightGbmFusion
 
 WHEN = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 POLICY = (ROOT / "conf/policy.yaml").read_text("utf-8")
@@ -184,6 +186,19 @@ def test_a_heavy_tier_comes_and_goes(
     assert live.applied()["model:deep_text"] == version
     live.withdraw("model/deep_text")
     assert "model:deep_text" not in live.applied()
+
+
+def test_a_fusion_by_trees_is_a_setting() -> None:
+    settings = load_settings("dev")
+    redis = settings.redis.model_copy(update={"enabled": False})
+    package = ROOT / "conf/models/fusion"
+    files = settings.cascade.model_copy(update={"fusion_model": package})
+    found = compose_cascade(settings.model_copy(update={"redis": redis, "cascade": files}))
+    linear = LinearFusion.load(ROOT / settings.cascade.fusion)
+    version = LightGbmFusion.load(package, linear).version
+    made = decide(found, "you are a complete idiot")
+    assert made.model_versions["fusion"] == version
+    assert made.probability > 0.5
 
 
 def test_switches_and_communities_survive_a_later_policy(live: LiveCascade) -> None:
