@@ -14,7 +14,7 @@ from operators.compose import compose_cascade
 from operators.kafka_tables import sink_ddl, source_ddl
 from operators.keyed_stream import keyed_in_jvm, stream_of
 from operators.moderate import Moderate, control_state
-from schemas.settings import Settings
+from schemas.settings import Settings, unhurried
 
 # The user's id from the payload, so that a record without a key, or with a wrong one, still
 # reaches its own user's state. What is not JSON has no user: its place spreads it.
@@ -39,6 +39,8 @@ def _bytes() -> TypeInformation:
 
 def build(t_env: StreamTableEnvironment, settings: Settings, *, bounded: bool = False) -> None:
     """Add the job to the environment; executing that runs it."""
+    if bounded:
+        settings = unhurried(settings)
     topics = settings.topics
     t_env.execute_sql(source_ddl("uploads", topics.content, settings.kafka, bounded=bounded))
     outputs = [

@@ -203,6 +203,12 @@ class Settings(BaseSettings):
         return (env_settings, init_settings)
 
 
+def unhurried(settings: Settings) -> Settings:
+    """The same, the heavy tier taking as long as it takes: nobody waits for a file's end."""
+    deep = settings.deep.model_copy(update={"budget_ms": 0.0, "late_after_ms": 0.0})
+    return settings.model_copy(update={"deep": deep})
+
+
 def load_settings(profile: str = "dev", *, conf: Path = CONF, **overrides: Any) -> Settings:
     """Read a profile and the environment.
 

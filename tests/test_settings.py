@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from schemas.errors import ConfigError
-from schemas.settings import ROOT, Settings, load_settings
+from schemas.settings import ROOT, Settings, load_settings, unhurried
 
 
 def test_the_environment_wins_over_the_profile(
@@ -32,6 +32,14 @@ def test_null_in_the_environment_means_none_as_in_a_profile(
     monkeypatch.setenv("SLUICE_KAFKA__BOOTSTRAP", "null")
     with pytest.raises(ConfigError, match=r"kafka\.bootstrap: Input should be a valid string"):
         load_settings("dev")
+
+
+def test_nothing_is_shed_where_nobody_waits() -> None:
+    settings = Settings()
+    assert settings.deep.budget_ms > 0
+    deep = unhurried(settings).deep
+    assert (deep.budget_ms, deep.late_after_ms) == (0, 0)
+    assert unhurried(settings).deep.low == settings.deep.low
 
 
 def test_every_setting_is_documented_with_its_default() -> None:

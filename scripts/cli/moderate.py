@@ -23,7 +23,7 @@ from operators.user_state import Arrived
 from operators.velocity import VelocityConfig
 from schemas.errors import SluiceError
 from schemas.features import SINGLE
-from schemas.settings import Settings, load_settings
+from schemas.settings import Settings, load_settings, unhurried
 from scripts.cli.upload_lines import UploadLineError, parse_line, read_lines
 
 app = typer.Typer(add_completion=False, help=__doc__)
@@ -64,7 +64,7 @@ def main(
     """Moderate a file of uploads; exit 0 if each line got an answer."""
     try:
         settings = load_settings(profile)
-        settings = settings.model_copy(
+        settings = unhurried(settings).model_copy(
             update={"redis": settings.redis.model_copy(update={"enabled": False})}
         )
         source = sys.stdin.buffer if file == "-" else Path(file).open("rb")  # noqa: SIM115 - closed with the process

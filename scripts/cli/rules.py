@@ -21,7 +21,7 @@ from rich.text import Text
 from operators.compose import compose_cascade
 from schemas.errors import SluiceError
 from schemas.rules import KeywordRule
-from schemas.settings import ROOT, load_settings
+from schemas.settings import ROOT, load_settings, unhurried
 from schemas.yaml_source import YamlSource
 from scripts.cli.rules_trial import Example, RuleReport, Trial, TrialReport
 from udfs.banks import hash_text
@@ -95,7 +95,7 @@ def test(
     settings = load_settings(profile)
     redis = settings.redis.model_copy(update={"enabled": False})
     candidate = RuleSet.load(file)
-    cascade = compose_cascade(settings.model_copy(update={"redis": redis})).cascade
+    cascade = compose_cascade(unhurried(settings).model_copy(update={"redis": redis})).cascade
     today = RuleSet.load(in_force) if in_force else cascade.rules
     trial = Trial(cascade, candidate, today, limit=limit, at=_moment(at))
     with _opened(against) as source:

@@ -19,7 +19,7 @@ import msgspec
 
 from operators.compose import compose_cascade
 from operators.metrics import Metrics
-from schemas.settings import load_settings
+from schemas.settings import load_settings, unhurried
 from schemas.upload import decode_upload
 from scripts.cli import training_data
 from scripts.cli.bench.loop import without_deep
@@ -72,8 +72,7 @@ def measure(order: TierOrder) -> TierFigures:
     settings = load_settings("dev")
     redis = settings.redis.model_copy(update={"enabled": False})
     # No budget: what the tier would like to look at is the question.
-    deep = settings.deep.model_copy(update={"budget_ms": 0.0, "late_after_ms": 0.0})
-    settings = settings.model_copy(update={"redis": redis, "deep": deep})
+    settings = unhurried(settings).model_copy(update={"redis": redis})
     metrics = Metrics()
     both = compose_cascade(settings, metrics).cascade
     fast_only = compose_cascade(without_deep(settings)).cascade
