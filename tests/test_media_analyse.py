@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import os
 import signal
 import time
@@ -15,6 +16,7 @@ import pytest
 from PIL import Image
 
 from operators.media_analyse import MediaAnalyser
+from schemas.categories import PIXEL_CATEGORIES
 from schemas.evidence import VOLATILE_FIELDS, MediaEvidence, decode_evidence, encode_evidence
 from schemas.media_job import OcrPart, PicturePart, SandboxPart, VideoPart
 from schemas.upload import Upload
@@ -33,6 +35,8 @@ from tests.media_kit import (
     write_colours,
 )
 from udfs.image_hashes import hash_picture
+from udfs.media_banks import MediaBanks
+from udfs.media_evidence import bank_query, not_looked_for, unseen
 from udfs.pixels import square
 
 PNG = saved(photo())
@@ -243,3 +247,33 @@ def test_pixels_are_scored_as_a_bare_loop_would(analyser: MediaAnalyser, folder:
     bare = scorer.score(square(photo(), scorer.geometry)[None])[0]
     found = [evidence.scores[name].score for name in scorer.categories]
     np.testing.assert_allclose(found, bare, atol=1e-5)
+
+
+def test_evidence_finds_known_media_in_banks(analyser: MediaAnalyser, folder: Path) -> None:
+    original = photo(400, 300, seed=9)
+    frame = hash_picture(photo(160, 120, seed=3)).pdq[0]
+    known = MediaBanks.parse(
+        "version: 1\nbanks:\n"
+        "  - {id: pictures, kind: pdq, category: violence,"
+        f" entries: [{{hash: '{hash_picture(original).pdq[0].hex()}', id: e1}}]}}\n"
+        "  - {id: files, kind: md5, category: violence,"
+        f" entries: [{{hash: '{hashlib.md5(PNG, usedforsecurity=False).hexdigest()}', id: e2}}]}}\n"
+        "  - {id: clips, kind: video_pdq, category: violence,"
+        f" entries: [{{hash: '{frame.hex()}', id: e3}}]}}\n",
+        "media.yaml",
+    )
+    mirrored = original.transpose(Image.Transpose.FLIP_LEFT_RIGHT).resize((320, 240))
+    found = analyser.analyse(
+        [
+            uploaded(folder, "mirrored.jpg", saved(mirrored, "JPEG")),
+            uploaded(folder, "same.png", PNG),
+            uploaded(folder, "clip.mp4", clip([photo(160, 120, seed=3)] * 12), "video"),
+            uploaded(folder, "other.png", saved(photo(seed=77))),
+            uploaded(folder, "nothing.png", b"nothing"),
+        ]
+    )
+    matches = [[match.entry for match in known.match(bank_query(each), 0.0)] for each in found]
+    assert matches == [["e1"], ["e2"], ["e3"], [], []]
+    assert [bool(unseen(each)) for each in found] == [False, False, False, False, True]
+    assert not_looked_for(found[0]) == ("sexual", "violence", "self_harm")
+    assert not_looked_for(found[-1]) == PIXEL_CATEGORIES

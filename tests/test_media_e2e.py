@@ -33,11 +33,11 @@ class Evidence:
         self.records: list[Record] = []
         self.found: dict[str, list[MediaEvidence]] = {}
 
-    def until(self, count: int, job: RunningJob, timeout_s: float = 120) -> None:
+    def until(self, count: int, job: RunningJob | None = None, timeout_s: float = 120) -> None:
         """Read until so many contents have evidence."""
         deadline = time.monotonic() + timeout_s
         while len(self.found) < count:
-            assert job.process.poll() is None, job.said()
+            assert job is None or job.process.poll() is None, job.said() if job else ""
             self._take(poll(self._consumer, 200))
             assert time.monotonic() < deadline, f"evidence of {sorted(self.found)} alone"
 
@@ -57,22 +57,23 @@ class Evidence:
             self.found.setdefault(evidence.content_id, []).append(evidence)
 
 
-def config(folder: Path) -> Path:
+def config(folder: Path, ocr: str = "rapidocr") -> Path:
     """`conf/media.yaml` of a test."""
     path = folder / "media.yaml"
     path.write_text(
         "version: 1\n"
         f"fetch: {{folders: [{folder}]}}\n"
         "sandbox: {image_wall_s: 6, image_cpu_s: 5}\n"
+        f"ocr: {{engine: {ocr}}}\n"
         "speech: {engine: none}\n"
         f"pixels: {{models: [{write_colours(folder / 'colours')}]}}\n"
     )
     return path
 
 
-def in_workers_of(process: int, words: str) -> list[int]:
-    """Processes below one whose command line holds the words."""
-    below = {process}
+def below(process: int, words: str) -> list[int]:
+    """Processes that one started, or those did, whose command line holds the words."""
+    family = {process}
     parents: dict[int, int] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -82,11 +83,11 @@ def in_workers_of(process: int, words: str) -> list[int]:
         parents[int(stat.parent.name)] = int(fields[1])
     grown = True
     while grown:
-        more = {pid for pid, parent in parents.items() if parent in below} - below
-        below |= more
+        more = {pid for pid, parent in parents.items() if parent in family} - family
+        family |= more
         grown = bool(more)
     found = []
-    for pid in below - {process}:
+    for pid in family - {process}:
         try:
             command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
         except OSError:
@@ -117,30 +118,19 @@ def test_media_become_evidence_whatever_they_are(stack_settings: Settings, tmp_p
     text = payload("text", "u")
     poison = [b"", b"{", b"null", b"\xff", payload("p", text=None, content_type="image")]
     lines += [line(value, b"u", "image") for value in (refused, text, *poison)]
-    evidence = Evidence(stack_settings)
-    checkpoints = tmp_path / "checkpoints"
+    publish(stack_settings, lines)
     with RunningMediaJob(
-        stack_settings, checkpoints, SLUICE_MEDIA__CONFIG=str(config(tmp_path))
-    ) as job:
-        job.wait_ready()
-        publish(stack_settings, lines)
-        evidence.until(len(media) + 1, job)
-        found = {name: each[0] for name, each in evidence.found.items()}
-        assert set(found) == {*media, "refused"}
-        # The process that decoders are forked from is killed, then the one that asks it.
-        for words in ("operators.media_nursery", "pyflink.fn_execution"):
-            before = in_workers_of(job.process.pid, words)
-            assert before, words
-            for pid in before:
-                os.kill(pid, signal.SIGKILL)
-            name = f"after {words}"
-            value = payload(name, "u", text=None, content_type="image",
-                            media_uri=f"file://{tmp_path}/photo.jpg")  # fmt: skip
-            publish(stack_settings, [line(value, b"u", "image")])
-            evidence.until(len(evidence.found) + 1, job)
+        stack_settings, tmp_path / "checkpoints", "--bounded",
+        SLUICE_MEDIA__CONFIG=str(config(tmp_path)),
+    ) as job:  # fmt: skip
+        assert job.wait() == 0
+        evidence = Evidence(stack_settings)
+        evidence.until(len(media) + 1)
         evidence.settle()
-        assert job.stop() == 0
     evidence.close()
+    assert all(len(each) == 1 for each in evidence.found.values())
+    found = {name: each[0] for name, each in evidence.found.items()}
+    assert set(found) == {*media, "refused"}
     keys = {decode_evidence(record.value).user_id: record.key for record in evidence.records}
     assert all(key is not None and key.decode() == user for user, key in keys.items())
     assert [text.text for text in found["letter.png"].texts] == ["FREE MONEY"]
@@ -159,6 +149,38 @@ def test_media_become_evidence_whatever_they_are(stack_settings: Settings, tmp_p
         "noise.mp4": ("malformed", "probe"),
         "refused": ("refused", "fetch"),
     }
+
+
+def test_the_job_goes_on_when_its_processes_are_killed(
+    stack_settings: Settings, tmp_path: Path
+) -> None:
+    (tmp_path / "photo.jpg").write_bytes(saved(photo(), "JPEG"))
+    evidence = Evidence(stack_settings)
+
+    def send(name: str) -> None:
+        value = payload(name, "u", text=None, content_type="image",
+                        media_uri=f"file://{tmp_path}/photo.jpg")  # fmt: skip
+        publish(stack_settings, [line(value, b"u", "image")])
+
+    with RunningMediaJob(
+        stack_settings,
+        tmp_path / "checkpoints",
+        SLUICE_MEDIA__CONFIG=str(config(tmp_path, ocr="none")),
+    ) as job:
+        job.wait_ready()
+        send("before")
+        evidence.until(1, job)
+        # The process that decoders are forked from is killed, then the one that asks it.
+        for number, words in enumerate(("operators.media_nursery", "pyflink.fn_execution")):
+            killed = below(job.process.pid, words)
+            assert killed, words
+            for pid in killed:
+                os.kill(pid, signal.SIGKILL)
+            send(f"after {words}")
+            evidence.until(number + 2, job)
+        evidence.settle()
+        assert job.stop() == 0
+    evidence.close()
     # What came twice after the restart has the same id, and says the same.
     for each in evidence.found.values():
         assert len({one.evidence_id for one in each}) == 1

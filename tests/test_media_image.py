@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from schemas.evidence import MediaFacts
@@ -255,3 +257,24 @@ def test_only_the_named_decoder_tries() -> None:
     assert found is not None
     with pytest.raises(MediaError, match="png decoder"):
         decode(saved(photo(), "JPEG"), found, PART)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    magic=st.sampled_from(
+        [b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"BM", b"RIFF....WEBP",
+         b"P6\n2 2\n", b"II*\0", b"\0\0\0\x18ftypavif"]
+    ),
+    body=st.binary(max_size=300),
+)  # fmt: skip
+def test_any_bytes_give_a_picture_or_a_reason(magic: bytes, body: bytes) -> None:
+    data = magic + body
+    found = identify(data[:HEAD])
+    if found is None or found.kind != "image":
+        return
+    try:
+        known = decode(data, found, PicturePart(max_pixels=100_000))
+    except MediaError as error:
+        assert error.kind in {"malformed", "pixel_limit"}
+    else:
+        assert all(picture.image.mode == "RGB" for picture in known.pictures)
