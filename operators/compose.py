@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from operators.metrics import Metrics
+from operators.model_store import package_folder
 from operators.redis_store import NoLookups, RedisLookups
 from schemas.control import ControlMessage
 from schemas.errors import ConfigError
@@ -32,6 +34,8 @@ _FAST_MODEL: Final = "model/fast_text"
 _DEEP_MODEL: Final = "model/deep_text"
 _MODELS: Final = frozenset({_FAST_MODEL, _DEEP_MODEL})
 _GPU_TOGETHER: Final = 64
+_FETCHED: Final = Path(os.environ.get("SLUICE_RUN_DIR", ROOT / ".run")) / "models-fetched"
+"""Where packages out of an object store are kept on this machine."""
 
 
 def compose_cascade(settings: Settings, metrics: Metrics | None = None) -> LiveCascade:
@@ -48,7 +52,7 @@ def compose_cascade(settings: Settings, metrics: Metrics | None = None) -> LiveC
         rules=RuleSet.load(_path(files.rules)),
         banks=ExactBanks.load(_path(files.banks)),
         fusion=_fusion(files),
-        fast_text=None if files.fast_text is None else FastTextScorer.load(_path(files.fast_text)),
+        fast_text=None if files.fast_text is None else _fast(files.fast_text),
         deep_text=None if files.deep_text is None else _deep(settings.deep, files.deep_text),
         deep_limits=_limits(settings.deep),
         remember=settings.redis.remember,
@@ -72,11 +76,15 @@ def _fusion(files: CascadeSettings) -> Fusion:
     return LightGbmFusion.load(_path(files.fusion_model), linear)
 
 
-def _deep(settings: DeepSettings, folder: Path) -> DeepTextScorer:
+def _fast(folder: str | Path) -> FastTextScorer:
+    return FastTextScorer.load(_package(folder))
+
+
+def _deep(settings: DeepSettings, folder: str | Path) -> DeepTextScorer:
     options = DeepTextOptions(
         provider=settings.provider, precision=settings.precision, threads=settings.threads
     )
-    return text_deep.load(_path(folder), options)
+    return text_deep.load(_package(folder), options)
 
 
 def _limits(settings: DeepSettings) -> DeepLimits:
@@ -92,6 +100,12 @@ def _limits(settings: DeepSettings) -> DeepLimits:
 
 def _path(path: Path) -> Path:
     return path if path.is_absolute() else ROOT / path
+
+
+def _package(location: str | Path) -> Path:
+    """Folder of a package, by its own, its model's in a store (the active one), or an address."""
+    remote = "://" in str(location)
+    return package_folder(location if remote else _path(Path(location)), _FETCHED)
 
 
 class LiveCascade:
@@ -189,8 +203,8 @@ class LiveCascade:
             raise ConfigError(f"no model {message.name}; there are {known}", file=file)
         if self._started.fast_text is None:
             raise ConfigError("this job was started without a model", file=file)
-        folder = Path(YamlSource(message.text, file).validate(ModelPointer).folder)
+        folder = YamlSource(message.text, file).validate(ModelPointer).folder
         if message.key == _DEEP_MODEL:
             self.cascade = self.cascade.with_parts(deep_text=_deep(self._deep, folder))
         else:
-            self.cascade = self.cascade.with_parts(fast_text=FastTextScorer.load(_path(folder)))
+            self.cascade = self.cascade.with_parts(fast_text=_fast(folder))

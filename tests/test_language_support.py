@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses as dc
+import datetime as dt
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,8 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from operators.compose import compose_cascade
+from schemas.control import ControlMessage
 from schemas.language import UNREAD, UnreadLanguage
+from schemas.settings import load_settings
 from tests import policy_kit
+from tests.fakes import payload
 from udfs.contracts import Item, Verdict
 from udfs.language import Guess
 from udfs.language_support import (
@@ -223,3 +228,29 @@ def test_plain_english_is_told_without_a_guess() -> None:
     told = Told(Guess("en", 0.9, ("Latn",)))
     LanguageStage(told, {"": LanguageSupport({"de"})}).run(works[:1], 0)
     assert works[0].degraded == (UNREAD,)
+
+
+def test_observe_only_holds_nobody() -> None:
+    made = load_settings("dev")
+    redis = made.redis.model_copy(update={"enabled": False})
+    live = compose_cascade(made.model_copy(update={"redis": redis}))
+    raw = payload(text="Der Zug hatte eine Stunde Verspätung, you stupid fucking idiot, idiot")
+    assert live.moderate([live.prepare(raw, 1)], 2)[0].decision.status == "pending_review"
+    switches = ControlMessage(
+        kind="switches", text="observe_only: true", published_at=dt.datetime.now(dt.UTC)
+    )
+    live.apply(switches)
+    decision = live.moderate([live.prepare(raw, 1)], 2)[0].decision
+    assert (decision.status, decision.action) == ("approved", "allow")
+    assert decision.degraded == [UNREAD]
+
+
+def test_a_long_text_of_no_certain_language_is_marked() -> None:
+    made = load_settings("dev")
+    redis = made.redis.model_copy(update={"enabled": False})
+    live = compose_cascade(made.model_copy(update={"redis": redis}))
+    text = "tum log yahan se chale jao warna bahut bura hoga samjhe kya"
+    decision = live.moderate([live.prepare(payload(text=text), 1)], 2)[0].decision
+    assert decision.degraded == [UNREAD]
+    short = live.moderate([live.prepare(payload(text=text[:20]), 1)], 2)[0].decision
+    assert short.degraded == []

@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
+from operators.compose import compose_cascade
 from operators.model_store import Active, ModelStore, package_folder
+from schemas.control import ControlMessage
 from schemas.errors import ConfigError, DependencyUnavailableError
+from schemas.settings import load_settings
 from scripts.cli.model_registry import activation
 from tests.model_kit import write_model
 from udfs.text_fast import FastTextScorer
@@ -68,3 +71,25 @@ def test_addresses_name_packages_and_active_versions(tiny: Path, tmp_path: Path)
     assert package_folder(tiny, tmp_path) == tiny
     with pytest.raises(ConfigError, match="no address of a store"):
         ModelStore("nowhere://models")
+
+
+def test_a_job_takes_packages_out_of_a_store(tiny: Path, tmp_path: Path) -> None:
+    """By the model's folder the active one, and by an address."""
+    other = write_model(tmp_path / "made/other", probability=0.25)
+    store = ModelStore(tmp_path / "store")
+    one, two = store.add(tiny).version, store.add(other).version
+    store.activate("fast_text", activation(one, ""))
+    made = load_settings("dev")
+    cascade = made.cascade.model_copy(update={"fast_text": tmp_path / "store/fast_text"})
+    redis = made.redis.model_copy(update={"enabled": False})
+    live = compose_cascade(made.model_copy(update={"cascade": cascade, "redis": redis}))
+    assert live.applied()["model:fast_text"] == one
+    at = activation(one, "").at
+    for folder, version in (
+        (f"file://{tmp_path}/store/fast_text/{two}", two),
+        (f"{tmp_path}/store/fast_text", one),
+        (str(other), two),
+    ):
+        text = f"folder: {folder}"
+        live.apply(ControlMessage(kind="model", name="fast_text", text=text, published_at=at))
+        assert live.applied()["model:fast_text"] == version

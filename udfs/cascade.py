@@ -162,8 +162,10 @@ class Cascade:
         return (LanguageStage(self._languages, supports),)
 
     def _support(self, scorer: Scorer) -> LanguageSupport:
-        known_from = self.policy.document.unread_language.known_from
-        return LanguageSupport(languages_of(scorer), known_from=known_from)
+        rule = self.policy.document.unread_language
+        return LanguageSupport(
+            languages_of(scorer), known_from=rule.known_from, unsure_from=rule.unsure_from
+        )
 
     def with_parts(
         self,
@@ -298,7 +300,9 @@ class Cascade:
 
     def _decide(self, signals: Signals, fused: dict[str, float]) -> Verdict:
         verdict = self.policy.decide(signals, fused)
-        if signals.degraded and UNREAD in signals.degraded:
+        # Observe-only has spoken already: nobody is to be held.
+        observed = self.policy.switches.observe_only
+        if signals.degraded and UNREAD in signals.degraded and not observed:
             rule = self.policy.document.unread_language
             return restrain(verdict, rule, self._unread, signals.upload.content_id)
         return verdict
