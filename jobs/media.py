@@ -14,8 +14,8 @@ from pyflink.table import DataTypes, Schema, StreamTableEnvironment
 from operators.kafka_tables import sink_ddl, source_ddl
 from operators.keyed_stream import stream_of
 from operators.media_udf import look_at_media
-from schemas.media_job import MediaDocument
-from schemas.settings import Settings
+from schemas.media_job import load_media
+from schemas.settings import ROOT, Settings
 
 # The user's id from the payload: evidence must reach the state of its upload, which is keyed by
 # that. A record without one is no upload, and has no evidence.
@@ -29,30 +29,38 @@ FROM media_uploads
 """
 
 
-def media_settings(settings: Settings) -> Settings:
-    """The settings as this job needs them: another consumer group, checkpoints of its own.
+def job_settings(settings: Settings, *, local: bool) -> Settings:
+    """The settings as this job needs them: process mode, and a consumer group of its own.
 
     What is fixed for it in Flink's options can be overridden by `flink.options`.
+
+    Args:
+        settings: of the moderation job beside it.
+        local: a mini-cluster; its checkpoints must not lie among the moderation job's. Where a
+            job is submitted, who submits it sees to that.
     """
-    media = settings.media
+    media, flink = settings.media, settings.flink
     options = {
         "python.execution-mode": "process",
         "python.fn-execution.bundle.size": str(media.batch),
         "python.fn-execution.bundle.time": str(media.batch_ms),
         "python.fn-execution.arrow.batch.size": str(media.batch),
-        **settings.flink.options,
+        **flink.options,
     }
-    folder = settings.flink.checkpoint_dir or ".run/media-checkpoints"
-    flink = settings.flink.model_copy(
+    folder = flink.checkpoint_dir
+    if local:
+        folder = f"{folder.rstrip('/')}/media" if folder else ".run/media-checkpoints"
+    changes = {
+        "options": options,
+        "checkpoint_dir": folder,
+        "checkpoint_interval_ms": media.checkpoint_interval_ms,
+    }
+    return settings.model_copy(
         update={
-            "options": options,
-            "checkpoint_dir": folder.rstrip("/") + "/media" if settings.flink.checkpoint_dir
-            else folder,
-            "checkpoint_interval_ms": media.checkpoint_interval_ms,
+            "flink": flink.model_copy(update=changes),
+            "kafka": settings.kafka.model_copy(update={"group_id": media.group_id}),
         }
-    )  # fmt: skip
-    kafka = settings.kafka.model_copy(update={"group_id": media.group_id})
-    return settings.model_copy(update={"flink": flink, "kafka": kafka})
+    )
 
 
 def _bytes() -> TypeInformation:
@@ -60,21 +68,18 @@ def _bytes() -> TypeInformation:
     return Types.PRIMITIVE_ARRAY(Types.BYTE())
 
 
-def build(
-    t_env: StreamTableEnvironment,
-    settings: Settings,
-    media: MediaDocument,
-    *,
-    bounded: bool = False,
-) -> None:
+def build(t_env: StreamTableEnvironment, settings: Settings, *, bounded: bool = False) -> None:
     """Add the job to the environment; executing that runs it.
 
     Args:
-        t_env: made from `media_settings`.
-        settings: `media_settings` as well.
-        media: what `media.config` names.
+        t_env: made from `job_settings`.
+        settings: `job_settings` as well.
         bounded: stop at what is in the topics when it starts.
+
+    Raises:
+        ConfigError: what `media.config` names is wrong.
     """
+    media = load_media(ROOT / settings.media.config)
     topics = settings.topics
     uploads = (topics.content_image, topics.content_video)
     t_env.execute_sql(source_ddl("media_uploads", uploads, settings.kafka, bounded=bounded))

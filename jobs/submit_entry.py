@@ -1,6 +1,6 @@
 """What `flink run` executes: builds one job from its settings and hands it to the cluster.
 
-    flink run ... --pyModule jobs.submit_entry --job moderation --profile cluster
+    flink run ... --pyModule jobs.submit_entry --sluice-job moderation --profile cluster
 
 Settings come from the profile and the environment of the process that submits; the tasks get
 them with the job. `scripts/submit` puts the command together.
@@ -26,13 +26,18 @@ class _Job(NamedTuple):
     functions: tuple[str, ...]
 
 
-JOBS: Final = {"moderation": _Job("jobs.moderation", ("operators.moderate:Moderate",))}
+JOBS: Final = {
+    "moderation": _Job("jobs.moderation", ("operators.moderate:Moderate",)),
+    "media": _Job("jobs.media", ("operators.media_udf:LookAtMedia",)),
+}
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Build and execute one job."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--job", choices=sorted(JOBS), default="moderation")
+    parser.add_argument(
+        "--job", "--sluice-job", dest="job", choices=sorted(JOBS), default="moderation"
+    )
     parser.add_argument("--profile", default="cluster")
     parser.add_argument(
         "--package", help="name of the folder that --pyFiles unpacks, where code travels"
@@ -43,10 +48,14 @@ def main(arguments: list[str] | None = None) -> None:
     settings = load_settings(options.profile)
     if options.package:
         ship([_class(name) for name in job.functions], options.package)
+    module = importlib.import_module(job.module)
+    # A job that needs other settings than the moderation job says which.
+    if hasattr(module, "job_settings"):
+        settings = module.job_settings(settings, local=False)
     env, t_env = make_environment(settings, local=False)
     if options.jar:
         env.add_jars(*options.jar)
-    importlib.import_module(job.module).build(t_env, settings)
+    module.build(t_env, settings)
     env.execute_async(f"sluice-{options.job}")
 
 

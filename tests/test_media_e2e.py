@@ -12,8 +12,10 @@ import pytest
 from schemas.evidence import MediaEvidence, decode_evidence
 from schemas.settings import Settings
 from scripts.cli.consume import Record, open_consumer, poll
+from scripts.cli.flink_cluster import FlinkCluster
 from tests.fakes import payload
 from tests.media_kit import clip, lettering, photo, png_bomb, saved, write_colours
+from tests.running_cluster import Submitter
 from tests.running_job import RunningJob, line, publish
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
@@ -185,3 +187,22 @@ def test_the_job_goes_on_when_its_processes_are_killed(
     for each in evidence.found.values():
         assert len({one.evidence_id for one in each}) == 1
         assert all(one.hashes == each[0].hashes for one in each)
+
+
+def test_the_job_runs_on_a_cluster(stack_settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_bytes(saved(photo(), "JPEG"))
+    value = payload("photo", "u", text=None, content_type="image",
+                    media_uri=f"file://{tmp_path}/photo.jpg")  # fmt: skip
+    evidence = Evidence(stack_settings)
+    with FlinkCluster(tmp_path / "cluster", quick=True, die_with_parent=True) as cluster:
+        submitter = Submitter(cluster.up(1), stack_settings, tmp_path)
+        job = submitter.submit(
+            "--job", "media", SLUICE_MEDIA__CONFIG=str(config(tmp_path, ocr="none"))
+        )
+        publish(stack_settings, [line(value, b"u", "image")])
+        evidence.until(1)
+        cluster.rest.cancel(job)
+    evidence.close()
+    (found,) = evidence.found["photo"]
+    assert found.hashes.pdq
+    assert set(found.scores) == {"nudity", "gore"}

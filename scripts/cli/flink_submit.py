@@ -199,7 +199,15 @@ def _command(
         command += ["--pyArchives", f"{python.archive}#{ARCHIVE}"]
     command += ["--pyClientExecutable", sys.executable, "--pyExecutable", python.executable]
     command += ["--pyFiles", str(package.path), "--pyModule", "jobs.submit_entry"]
-    command += ["--job", submission.job, "--profile", package.profile, "--package", package.name]
+    # Not --job: flink run takes that for its own --jobmanager, and the job gets nothing of it.
+    command += [
+        "--sluice-job",
+        submission.job,
+        "--profile",
+        package.profile,
+        "--package",
+        package.name,
+    ]
     return command + [part for jar in jars for part in ("--jar", jar)]
 
 

@@ -47,17 +47,17 @@ def run(settings: Settings, *, bounded: bool, resume: bool = False) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    media = load_media(ROOT / settings.media.config)
+    load_media(ROOT / settings.media.config)  # it is checked before anything starts
     # As on a cluster; the mini-cluster would run the function in this process otherwise.
     os.environ["_python_worker_execution_mode"] = "process"  # noqa: SIM112 - PyFlink's own name
     prepare_jvm("media", settings)
     # PyFlink takes seconds to import: only once the settings are known to be right.
     from jobs.environment import make_environment  # noqa: PLC0415
-    from jobs.media import build, media_settings  # noqa: PLC0415
+    from jobs.media import build, job_settings  # noqa: PLC0415
 
-    settings = media_settings(settings)
+    settings = job_settings(settings, local=True)
     env, t_env = make_environment(settings, resume=resume)
-    build(t_env, settings, media, bounded=bounded)
+    build(t_env, settings, bounded=bounded)
     if settings.kafka.patience_s:
         from scripts.cli.kafka_topics import wait_for_topics  # noqa: PLC0415 - rarely needed
 

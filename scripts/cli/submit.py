@@ -10,7 +10,8 @@ import typer
 
 from operators.compose import compose_cascade
 from schemas.errors import SluiceError
-from schemas.settings import load_settings
+from schemas.media_job import load_media
+from schemas.settings import ROOT, load_settings
 from scripts.cli.cluster import address, options
 from scripts.cli.flink_package import pack
 from scripts.cli.flink_rest import FlinkRest
@@ -99,6 +100,8 @@ def main(
     settings = load_settings(profile)
     if job == "moderation":
         compose_cascade(settings)  # each of its files is checked before anything is touched
+    elif job == "media":
+        load_media(ROOT / settings.media.config)
     if package_only:
         print(pack(package_only, settings, profile).path)
         return
