@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -128,6 +129,18 @@ def test_only_what_is_undecided_is_shown_the_most_undecided_first() -> None:
         "fusion": out[0].decision.model_versions["fusion"],
     }
     assert not any(o.decision.degraded for o in out)
+
+
+class Joining(Tier):
+    """Wants to be joined with the fast tier, as its package says."""
+
+    blend: ClassVar = {"toxicity": (0.5, 0.5, 0.0)}
+
+
+def test_a_package_says_how_its_word_is_joined_with_the_fast_tiers() -> None:
+    (out,) = decide(cascade(Tier("fast_text"), Joining("deep_text", shift=0.6)), "a 0.2")
+    assert out.decision.scores["toxicity"] == pytest.approx(0.5)
+    assert out.decision.stage == "deep_text"
 
 
 def test_the_band_is_a_setting() -> None:

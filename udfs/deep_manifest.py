@@ -44,6 +44,10 @@ class DeepTextManifest(msgspec.Struct, frozen=True, kw_only=True):
     """From logits to probabilities, one a category."""
     priors: tuple[float, ...]
     """Share of positives in traffic that the probabilities are calibrated for, a category."""
+    blend: dict[str, tuple[float, float, float]] = {}
+    """By category, how the fast tier's word is joined with this one's: weights of the log-odds of
+    the fast tier's and of this tier's probability, and an offset. A category that is not here is
+    this tier's alone."""
     thresholds: dict[str, dict[str, float]] = {}
     """By category: probabilities that reach what the name says on the calibration rows."""
     probes: tuple[str, ...]
@@ -61,12 +65,14 @@ class DeepTextManifest(msgspec.Struct, frozen=True, kw_only=True):
 
     def content_hash(self) -> str:
         """What `version` must be."""
-        decides = (
+        decides: tuple[Any, ...] = (
             self.categories,
             self.max_tokens,
             self.calibrators,
             {name: entry.sha256 for name, entry in sorted(self.files.items())},
         )
+        if self.blend:
+            decides = (*decides, dict(sorted(self.blend.items())))
         return hashlib.sha256(msgspec.json.encode(decides)).hexdigest()[:12]
 
     @property
@@ -102,6 +108,10 @@ def check_manifest(manifest: DeepTextManifest, folder: Path) -> None:
         problem = "probe_logits need one entry a category"
     elif TOKENIZER not in manifest.files or not manifest.precisions:
         problem = f"files must name {TOKENIZER} and a model"
+    elif not set(manifest.blend) <= set(manifest.categories) or any(
+        min(fast, own) < 0 for fast, own, _ in manifest.blend.values()
+    ):
+        problem = "blend must name categories of the model, with weights of 0 or more"
     elif manifest.version != manifest.content_hash():
         problem = "version does not fit the content: the manifest was edited; export again"
     if problem:

@@ -11,7 +11,7 @@ import numpy as np
 
 from udfs.contracts import Scorer
 from udfs.stages import Work
-from udfs.text_tiers import HIGH, LOW, needs_deep
+from udfs.text_tiers import HIGH, LOW, blend_of, blended, needs_deep
 
 NAME: Final = "deep_text"
 
@@ -32,7 +32,10 @@ class DeepLimits(msgspec.Struct, frozen=True):
 
 
 class DeepTextStage:
-    """Scores the undecided, most undecided first; its scores take the place of the fast tier's.
+    """Scores the undecided, most undecided first.
+
+    Its scores take the place of the fast tier's, or are joined with them where its package says
+    how (`udfs.text_tiers.blended`).
 
     What is shed keeps the fast tier's scores and names `deep_text` in `degraded`: the policy says
     which categories need the tier (`needs`), and all others are decided without it.
@@ -56,6 +59,7 @@ class DeepTextStage:
     ) -> None:
         self._scorer = scorer
         self._limits = limits
+        self._blend = blend_of(scorer)
         self._on_text = on_text
         self._reads = reads
 
@@ -115,10 +119,12 @@ class DeepTextStage:
         for works, row in zip(contents, rounded, strict=True):
             before = works[0].scores
             found = dict(zip(names, row, strict=True))
-            apart = max(
-                (abs(value - before[name]) for name, value in found.items() if name in before),
-                default=0.0,
-            )
+            both = [name for name in names if name in before]
+            apart = max((abs(found[name] - before[name]) for name in both), default=0.0)
+            for name in both:
+                if name in self._blend:
+                    joined = blended(before[name], found[name], self._blend[name])
+                    found[name] = round(float(joined), 6)
             scores = {**before, **found}
             for work in works:
                 work.scores, work.tier, work.disagreement = scores, NAME, apart

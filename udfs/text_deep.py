@@ -139,6 +139,11 @@ class DeepTextScorer:
         """Codes of the languages that it reads."""
         return self.manifest.languages
 
+    @property
+    def blend(self) -> dict[str, tuple[float, float, float]]:
+        """See `DeepTextManifest.blend`."""
+        return self.manifest.blend
+
     def score(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Calibrated probabilities, shape (len(texts), len(categories)), in [0, 1].
 

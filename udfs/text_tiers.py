@@ -7,8 +7,8 @@ categories that it has. Each text is handled by itself: what it gets does not de
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Final, Literal, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,9 @@ BoolArray = npt.NDArray[np.bool_]
 Reads = Callable[[Sequence[str]], Sequence[bool]]
 """Says of normalised texts which of them a model reads."""
 TextStage = Literal["fast_text", "deep_text"]
+Blend = Mapping[str, tuple[float, float, float]]
+"""By category: weights of the log-odds of the fast and of the heavy tier, and an offset."""
+_TINY: Final = 1e-6
 
 LOW: Final = 0.05
 HIGH: Final = 0.95
@@ -47,12 +50,40 @@ def needs_deep(
     return np.asarray(~((scores < bounds[0]) | (scores > bounds[1])).all(axis=1))
 
 
+def blend_of(scorer: Scorer) -> Blend:
+    """How a heavy tier wants to be joined with the fast one; empty where it does not say."""
+    return getattr(scorer, "blend", None) or {}
+
+
+def blended(
+    fast: npt.ArrayLike, deep: npt.ArrayLike, weights: tuple[float, float, float]
+) -> npt.NDArray[np.float64]:
+    """Two tiers' probabilities of one category as one: a weighted sum of their log-odds.
+
+    Monotone in both. NaN where either is NaN.
+
+    Args:
+        fast: probabilities of the fast tier.
+        deep: probabilities of the heavy tier, the same shape.
+        weights: of the log-odds of both, and an offset.
+    """
+    first, second, offset = weights
+    total = first * _log_odds(fast) + second * _log_odds(deep) + offset
+    return np.asarray(1.0 / (1.0 + np.exp(-total)), np.float64)
+
+
+def _log_odds(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    within = np.clip(np.asarray(values, np.float64), _TINY, 1.0 - _TINY)
+    return np.asarray(np.log(within / (1.0 - within)), np.float64)
+
+
 def merged(
     fast: FloatMatrix,
     fast_names: Sequence[str],
     deep: FloatMatrix,
     deep_names: Sequence[str],
     rows: npt.NDArray[np.int64],
+    blend: Blend | None = None,
 ) -> FloatMatrix:
     """Probabilities of both tiers in one array, shape (texts, `joined_names`).
 
@@ -62,12 +93,16 @@ def merged(
         deep: of some texts, shape (len(rows), deep_names).
         deep_names: its columns; a category that the fast tier lacks is NaN where this did not run.
         rows: places of those texts.
+        blend: of `blend_of` the heavy tier.
     """
     names = joined_names(fast_names, deep_names)
     out = np.full((len(fast), len(names)), np.nan, np.float32)
     out[:, [names.index(name) for name in fast_names]] = fast
     for column, name in enumerate(deep_names):
-        out[rows, names.index(name)] = deep[:, column]
+        own: npt.NDArray[np.floating[Any]] = deep[:, column]
+        if blend and name in blend and name in fast_names:
+            own = blended(fast[rows, list(fast_names).index(name)], own, blend[name])
+        out[rows, names.index(name)] = own
     return out
 
 
@@ -151,7 +186,10 @@ class TextTiers:
         rows = self.undecided(fast, texts)
         chosen[rows] = True
         deep = self.deep.score([texts[i] for i in rows])
-        return Tiered(merged(fast, self.fast.categories, deep, self.deep.categories, rows), chosen)
+        joined = merged(
+            fast, self.fast.categories, deep, self.deep.categories, rows, blend_of(self.deep)
+        )
+        return Tiered(joined, chosen)
 
     def undecided(self, fast: FloatMatrix, texts: Sequence[str]) -> npt.NDArray[np.int64]:
         """Places of the texts that the heavy tier is shown.

@@ -30,6 +30,7 @@ accounts, for judging people, or for other languages.""",
         _speed(metrics),
         _calibration(training),
         _quality(metrics),
+        _joined(manifest),
         _robustness(metrics),
         _swaps(metrics),
         """## Limits
@@ -84,6 +85,40 @@ def _quality(metrics: dict[str, Any]) -> str:
 
 Mixing sets flatters a figure where positives and negatives come from different ones: read the rows
 of single sets.
+
+{_table(head, rows)}"""
+
+
+def _joined(manifest: DeepTextManifest) -> str:
+    found = manifest.metrics.get("joined_quality")
+    if not manifest.blend or not found:
+        return ""
+    rows = []
+    for category, (first, second, offset) in manifest.blend.items():
+        rows.append((f"**{category}**", f"{first:.2f}, {second:.2f}, {offset:+.2f}", *[""] * 6))
+        for source, joined in found[category]["by_source"].items():
+            if "roc_auc" not in joined:
+                continue
+            three = [
+                manifest.metrics[name][category]["by_source"][source]
+                for name in ("fast_quality", "quality", "joined_quality")
+            ]
+            rows.append(
+                (
+                    "",
+                    source,
+                    *(f"{own['roc_auc']:.3f}" for own in three),
+                    *(f"{own['average_precision']:.3f}" for own in three),
+                )
+            )
+    head = (
+        "category", "weights and offset, set", "ROC-AUC: fast", "heavy", "joined",
+        "average precision: fast", "heavy", "joined",
+    )  # fmt: skip
+    return f"""## Joined with the fast tier
+
+Where both have looked, a weighted sum of their log-odds decides (`scripts/blend_tiers`), here on
+every held-out text, whatever the fast tier says of it:
 
 {_table(head, rows)}"""
 

@@ -21,6 +21,7 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 from onnxruntime.transformers.optimizer import optimize_model
 
 from schemas.errors import SluiceError
+from scripts.cli.deep.files import write_manifest
 from scripts.cli.deep.probes import PROBES
 from udfs.calibration import Calibrator, Platt
 from udfs.deep_manifest import TOKENIZER, DeepTextManifest, Precision, model_file
@@ -154,15 +155,6 @@ def finish(
         metrics=metrics,
     )
     return write_manifest(manifest, exported.folder)
-
-
-def write_manifest(manifest: DeepTextManifest, out: Path) -> DeepTextManifest:
-    """Write it under its content's version; gives it as written."""
-    manifest = msgspec.structs.replace(manifest, version=manifest.content_hash())
-    part = out / f".{MANIFEST}.part"
-    part.write_bytes(msgspec.json.format(msgspec.json.encode(manifest)) + b"\n")
-    part.replace(out / MANIFEST)
-    return manifest
 
 
 def without(manifest: DeepTextManifest, out: Path, precisions: Sequence[Precision]) -> None:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scripts.cli.evaluate.curves import Curve
 from scripts.cli.evaluate.metrics import LEAST_OF_EACH
 from udfs.contracts import FloatMatrix
-from udfs.text_tiers import HIGH, joined_names, merged, needs_deep
+from udfs.text_tiers import HIGH, Blend, joined_names, merged, needs_deep
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -29,6 +29,7 @@ def frontier(
     *,
     fast_us: float,
     deep_us: float,
+    blend: Blend | None = None,
 ) -> list[dict[str, Any]]:
     """Quality of the merged scores for bands of every width, by the share that they send on.
 
@@ -42,6 +43,7 @@ def frontier(
         deep: of the heavy tier for every text, shape (n, deep_names).
         deep_names: its categories.
         fast_us: CPU time of the fast tier a text, microseconds.
+        blend: how the heavy tier wants to be joined with the fast one.
         deep_us: of the heavy tier. The longer texts among those sent cost more than this mean.
 
     Returns:
@@ -58,7 +60,7 @@ def frontier(
     names = joined_names(fast_names, deep_names)
     out = []
     for kind, low, high, rows in points:
-        scores = merged(fast, fast_names, deep[rows], deep_names, rows)
+        scores = merged(fast, fast_names, deep[rows], deep_names, rows, blend)
         share = len(rows) / max(len(fast), 1)
         quality = _quality(labels, scores.astype(np.float64), names)
         out.append(

@@ -18,7 +18,7 @@ from scripts.cli.evaluate.frontier import frontier
 from scripts.cli.evaluate.sets import LabelledSet
 from udfs.contracts import FloatMatrix
 from udfs.normalise import normalise
-from udfs.text_tiers import HIGH, LOW, TextTiers, merged
+from udfs.text_tiers import HIGH, LOW, TextTiers, blend_of, merged
 
 FloatArray = npt.NDArray[np.float64]
 Say = Callable[[str], None]
@@ -106,6 +106,7 @@ def evaluate(
             data.labels[:, [TEXT_CATEGORIES.index(name) for name in tiers.categories]],
             raw[0], tiers.fast.categories, raw[1], tiers.deep.categories,
             fast_us=scored["fast"].cpu_us, deep_us=scored["deep"].cpu_us,
+            blend=blend_of(tiers.deep),
         )  # fmt: skip
     if span_posts:
         say("spans")
@@ -129,7 +130,14 @@ def _scored(
             assert tiers.deep is not None  # noqa: S101 - likewise
             (fast, fast_us), (deep, deep_us) = single["fast"], single["deep"]
             rows = tiers.undecided(fast, texts)
-            joined = merged(fast, tiers.fast.categories, deep[rows], tiers.deep.categories, rows)
+            joined = merged(
+                fast,
+                tiers.fast.categories,
+                deep[rows],
+                tiers.deep.categories,
+                rows,
+                blend_of(tiers.deep),
+            )
             share = len(rows) / max(len(texts), 1)
             out[name] = Scores(
                 _full(joined, tiers.categories), _scoring(tiers), fast_us + share * deep_us, share

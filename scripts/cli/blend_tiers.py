@@ -1,0 +1,114 @@
+"""`scripts/blend_tiers`: fit how a heavy text model's answers are joined with the fast tier's."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+import typer
+from rich.console import Console
+
+from schemas.errors import SluiceError
+from schemas.settings import load_settings
+from scripts.cli.deep import assess, blend, card, data
+from scripts.cli.deep.files import write_manifest
+from scripts.cli.train_text import sayer
+from udfs import text_deep
+from udfs.deep_manifest import DeepTextManifest
+from udfs.model_package import read_manifest
+from udfs.text_fast import FastTextScorer
+from udfs.text_tiers import blended
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command()
+def blend_tiers(
+    package: Annotated[Path, typer.Argument(help="Heavy model package; its manifest is written.")],
+    data_folder: Annotated[
+        Path, typer.Option("--data", help="Folder that scripts/build_dataset wrote.")
+    ],
+    fast: Annotated[
+        Path | None, typer.Option(help="Fast model. [default: the dev profile's]")
+    ] = None,
+    measure: Annotated[
+        bool, typer.Option(help="Also measure on the test split (minutes), for the model card.")
+    ] = True,
+) -> None:
+    """Fit weights of both tiers' log-odds on held-out rows, and write them into the package.
+
+    Run it again when either model changes. The package gets a new version.
+    """
+    say = sayer(Console(stderr=True), time.monotonic())
+    settings = load_settings("dev")
+    folder = fast or settings.cascade.fast_text
+    if folder is None:
+        raise SluiceError("the dev profile has no fast tier; name one by --fast")
+    first = FastTextScorer.load(folder)
+    plain = msgspec.structs.replace(read_manifest(package, DeepTextManifest), blend={})
+    second = text_deep.load(package)
+    splits = data.read(data_folder, ("dev", "test"))
+
+    def scored(rows: data.Rows) -> tuple[dict[str, Any], dict[str, Any]]:
+        deep = _deep_scores(second, rows.texts, say)
+        fast_scores = first.score(rows.texts).astype(np.float64)
+        return (
+            {name: fast_scores[:, i] for i, name in enumerate(first.categories)},
+            {name: deep[:, i] for i, name in enumerate(second.categories)},
+        )
+
+    say(f"fitting on {len(splits['dev'].texts)} texts")
+    fitted, facts = blend.fit(*scored(splits["dev"]), splits["dev"])
+    metrics = {**plain.metrics}
+    if measure:
+        test = splits["test"]
+        say(f"measuring on {len(test.texts)} texts")
+        fast_scores, deep_scores = scored(test)
+        joined = np.stack(
+            [
+                blended(fast_scores[name], deep_scores[name], fitted[name])
+                if name in fitted
+                else deep_scores[name]
+                for name in second.categories
+            ],
+            axis=1,
+        )
+        metrics["joined_quality"] = assess.quality(joined, test, second.categories)
+        metrics["fast_quality"] = assess.quality(
+            np.stack([fast_scores[name] for name in second.categories], axis=1),
+            test,
+            second.categories,
+        )
+    manifest = msgspec.structs.replace(
+        plain,
+        blend=fitted,
+        metrics=metrics,
+        training={**plain.training, "blend": {"fast": first.version, **facts}},
+    )
+    manifest = write_manifest(manifest, package)
+    (package / "MODEL_CARD.md").write_text(card.render(manifest), "utf-8")
+    say(f"{package}: {manifest.name} {manifest.version}")
+
+
+def _deep_scores(scorer: text_deep.DeepTextScorer, texts: list[str], say: Any) -> Any:
+    parts = []
+    for begin in range(0, len(texts), 1000):
+        parts.append(scorer.score(texts[begin : begin + 1000]).astype(np.float64))
+        say(f"scored {min(begin + 1000, len(texts))} of {len(texts)}")
+    return np.concatenate(parts)
+
+
+def main() -> None:
+    """Run the command; errors of ours are sentences, not traces."""
+    try:
+        app(prog_name="scripts/blend_tiers")
+    except SluiceError as error:
+        sys.exit(f"blend_tiers: {error}")
+
+
+if __name__ == "__main__":
+    main()
