@@ -119,7 +119,7 @@ class CascadeSettings(_Section):
     """Package of a fusion by trees (scripts/train_fusion); null: the coefficients alone."""
     fast_text: Path | None = Path("conf/models/fast_text")
     """null: no model; banks, rules and behaviour decide alone."""
-    deep_text: Path | None = None
+    deep_text: Path | None = Path("conf/models/deep_text")
     """Package of the heavy tier; null: the fast tier decides alone."""
     audit: Literal["all", "acted", "none"] = "all"
 
@@ -127,7 +127,7 @@ class CascadeSettings(_Section):
 class DeepSettings(_Section):
     """What the heavy text tier looks at, and what it may take. See `udfs.stage_deep`."""
 
-    low: Probability = 0.05
+    low: Probability = 0.1
     high: Probability = 0.95
     """Shown to it are uploads of which the fast tier gives any category a probability between."""
     budget_ms: Annotated[float, Field(ge=0)] = 60.0

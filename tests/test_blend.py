@@ -71,6 +71,7 @@ def test_the_better_tier_weighs_more_and_both_beat_either() -> None:
     fitted, facts = blend.fit(fast, deep, rows_of(labels, ["edos"] * 4_000))
     first, second, _ = fitted["toxicity"]
     assert second > first > 0
+    assert first + second <= 2 * blend.STEEPNESS[1]
     loss = facts["toxicity"]["log_loss"]
     assert loss["joined"] < min(loss["fast"], loss["heavy"])
 

@@ -37,7 +37,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def settings_with(**cascade: Path | None) -> Settings:
-    files = CascadeSettings().model_copy(update={"fast_text": None, **cascade})
+    files = CascadeSettings().model_copy(update={"fast_text": None, "deep_text": None, **cascade})
     return load_settings("dev").model_copy(update={"cascade": files})
 
 

@@ -80,7 +80,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def started(models: dict[str, Path]) -> Cascade:
     settings = load_settings("dev")
     redis = settings.redis.model_copy(update={"enabled": False})
-    files = settings.cascade.model_copy(update={"fast_text": models["calm"]})
+    files = settings.cascade.model_copy(update={"fast_text": models["calm"], "deep_text": None})
     return compose_cascade(settings.model_copy(update={"redis": redis, "cascade": files})).cascade
 
 

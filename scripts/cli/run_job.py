@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated
 
 import typer
@@ -64,9 +65,12 @@ def run(settings: Settings, *, bounded: bool, resume: bool = False) -> int:
     from jobs.moderation import build  # noqa: PLC0415
     from operators.compose import compose_cascade  # noqa: PLC0415
 
-    compose_cascade(settings)  # each file of the cascade is checked before anything starts
-    env, t_env = make_environment(settings, resume=resume)
-    build(t_env, settings, bounded=bounded)
+    with ThreadPoolExecutor(1) as checker:
+        # Each file of the cascade is checked before anything starts, while the JVM gets ready.
+        checked = checker.submit(compose_cascade, settings)
+        env, t_env = make_environment(settings, resume=resume)
+        build(t_env, settings, bounded=bounded)
+        checked.result()
     if settings.kafka.patience_s:
         from scripts.cli.kafka_topics import wait_for_topics  # noqa: PLC0415 - rarely needed
 
