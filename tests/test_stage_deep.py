@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import ClassVar
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -21,7 +22,8 @@ from udfs.language import Guess
 from udfs.language_support import Guesser
 from udfs.policy import Policy
 from udfs.rules import RuleSet
-from udfs.stage_deep import DeepLimits
+from udfs.stage_deep import DeepLimits, ShedMemory
+from udfs.stages import Work
 
 FILES = load_settings("dev").cascade
 
@@ -168,9 +170,59 @@ def test_what_comes_out_of_a_queue_is_shed() -> None:
     found = cascade(Tier("fast_text"), deep, DeepLimits(late_after_ms=100))
     (late,) = decide(found, "a 0.5", late_ms=101)
     assert late.decision.degraded == ["deep_text"]
+    found = cascade(Tier("fast_text"), deep, DeepLimits(late_after_ms=100))
     (prompt,) = decide(found, "a 0.5", late_ms=99)
     assert prompt.decision.degraded == []
     assert deep.seen == ["a 0.5"]
+
+
+def again(found: Cascade, text: str, **fields: object) -> Outcome:
+    """The upload of `decide`, delivered once more."""
+    item = found.prepare(payload("c0", "u", text=text, **fields), int(NOW_MS))
+    velocity = msgspec.structs.replace(item.velocity, duplicate=True)
+    (outcome,) = found.moderate([item.with_velocity(velocity)], NOW_MS)
+    return outcome
+
+
+def test_a_redelivery_is_shed_where_the_upload_was() -> None:
+    deep = Tier("deep_text", shift=0.3)
+    found = cascade(Tier("fast_text"), deep, DeepLimits(late_after_ms=100))
+    (first,) = decide(found, "a 0.5", late_ms=101)
+    # Another upload with the same text comes in time; the cache knows the text from now on.
+    item = found.prepare(payload("other", "u", text="a 0.5"), int(NOW_MS))
+    assert found.moderate([item], NOW_MS)[0].decision.stage == "deep_text"
+    # Live configuration came meanwhile.
+    second = again(found.with_parts(rules=found.rules), "a 0.5")
+    assert second.decision.moderation_id == first.decision.moderation_id
+    assert second.decision.degraded == first.decision.degraded == ["deep_text"]
+    assert (second.decision.scores, second.decision.action, second.decision.cache) == (
+        first.decision.scores,
+        first.decision.action,
+        "",
+    )
+
+
+def test_a_redelivery_is_not_shed_where_the_upload_was_not() -> None:
+    deep = Tier("deep_text", shift=0.3)
+    limits = DeepLimits(late_after_ms=100)
+    (first,) = decide(cascade(Tier("fast_text"), deep, limits), "a 0.5", late_ms=99)
+    # Nothing is cached where it comes again, and it is late.
+    found = cascade(Tier("fast_text"), deep, limits)
+    item = found.prepare(payload("c0", "u", text="a 0.5"), int(NOW_MS) - 5_000)
+    velocity = msgspec.structs.replace(item.velocity, duplicate=True)
+    (second,) = found.moderate([item.with_velocity(velocity)], NOW_MS)
+    assert second.decision.scores == first.decision.scores
+    assert second.decision.degraded == []
+
+
+def test_what_was_shed_is_forgotten_in_the_end() -> None:
+    memory = ShedMemory(most=2)
+    found = cascade(Tier("fast_text"), None)
+    works = [Work(found.prepare(payload(f"c{i}", "u"), 0)) for i in range(3)]
+    assert works[0] not in memory
+    for work in works:
+        memory.add(work)
+    assert [work in memory for work in works] == [False, True, True]
 
 
 def test_a_model_that_raises_costs_its_text_the_tier_alone() -> None:

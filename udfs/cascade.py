@@ -41,7 +41,7 @@ from udfs.language_support import (
 from udfs.normalise import normalise
 from udfs.policy import Policy
 from udfs.rules import RuleSet
-from udfs.stage_deep import DeepLimits, DeepTextStage
+from udfs.stage_deep import DeepLimits, DeepTextStage, ShedMemory
 from udfs.stages import BankStage, FastTextStage, LookupStage, RuleStage, Stage, Work
 
 Remember = Literal["costly", "all"]
@@ -83,6 +83,7 @@ class Cascade:
             they are taken to read all.
         on_stage: told the time of each stage for each batch, in microseconds.
         on_deep: called for each text that the heavy tier has scored.
+        shed: what it had no time for; a new one where nothing was shed before.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class Cascade:
         languages: Guesser | None = None,
         on_stage: Callable[[str, float], None] = _ignore,
         on_deep: Callable[[], None] = _ignore_text,
+        shed: ShedMemory | None = None,
     ) -> None:
         self.policy = policy
         self.rules = rules
@@ -122,6 +124,7 @@ class Cascade:
         self._languages = languages
         self._on_stage = on_stage
         self._on_deep = on_deep
+        self._shed = shed or ShedMemory()
         versions = {"fusion": fusion.version}
         self._model = ""
         self._scoring: tuple[Stage, ...] = ()
@@ -137,7 +140,7 @@ class Cascade:
             if remember == "all" or deep_text is not None:
                 self._model = "+".join(models)
         self.stages: tuple[Stage, ...] = (
-            LookupStage(store, cache, self._model),
+            LookupStage(store, cache, self._model, self._shed),
             BankStage(banks, policy.document.banks.act_at),
             RuleStage(rules),
             *self._scoring,
@@ -151,7 +154,7 @@ class Cascade:
         reads = None
         if self._languages is not None:
             reads = self._support(scorer).reader(self._languages)
-        return DeepTextStage(scorer, self._deep_limits, self._on_deep, reads)
+        return DeepTextStage(scorer, self._deep_limits, self._on_deep, reads, self._shed)
 
     def _language_stages(self) -> tuple[Stage, ...]:
         tiers = [scorer for scorer in (self.fast_text, self.deep_text) if scorer is not None]
@@ -195,6 +198,7 @@ class Cascade:
             languages=self._languages,
             on_stage=self._on_stage,
             on_deep=self._on_deep,
+            shed=self._shed,
         )
 
     def prepare(self, raw: bytes, broker_ms: int) -> Item:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -31,6 +32,32 @@ class DeepLimits(msgspec.Struct, frozen=True):
     """Texts that are scored in one call; between two calls the time is looked at."""
 
 
+class ShedMemory:
+    """Uploads that were decided without the heavy tier, so that a redelivery is decided alike.
+
+    Args:
+        most: how many are kept; the oldest leave.
+    """
+
+    def __init__(self, most: int = 10_000) -> None:
+        self._most = most
+        self._keys: OrderedDict[tuple[str, int], None] = OrderedDict()
+
+    def __contains__(self, work: object) -> bool:
+        """Whether this upload was shed before."""
+        if not self._keys or not isinstance(work, Work):
+            return False
+        upload = work.item.upload
+        return (upload.content_id, upload.revision) in self._keys
+
+    def add(self, work: Work) -> None:
+        """Remember one."""
+        upload = work.item.upload
+        self._keys[upload.content_id, upload.revision] = None
+        if len(self._keys) > self._most:
+            self._keys.popitem(last=False)
+
+
 class DeepTextStage:
     """Scores the undecided, most undecided first.
 
@@ -38,7 +65,9 @@ class DeepTextStage:
     how (`udfs.text_tiers.blended`).
 
     What is shed keeps the fast tier's scores and names `deep_text` in `degraded`: the policy says
-    which categories need the tier (`needs`), and all others are decided without it.
+    which categories need the tier (`needs`), and all others are decided without it. A redelivered
+    upload is shed where it was shed before, and else never: its decision has the same id, and has
+    to be the same.
 
     Args:
         scorer: the heavy tier.
@@ -46,6 +75,7 @@ class DeepTextStage:
         on_text: called for each text that was scored.
         reads: says of normalised texts, with the languages that their uploads declare, which of
             them the model reads; the others are not shown to it. None: it reads all.
+        memory: of what was shed; outlives the stage where models are swapped.
     """
 
     name = NAME
@@ -56,12 +86,14 @@ class DeepTextStage:
         limits: DeepLimits,
         on_text: Callable[[], None] = lambda: None,
         reads: Callable[[Sequence[str], Sequence[str | None]], Sequence[bool]] | None = None,
+        memory: ShedMemory | None = None,
     ) -> None:
         self._scorer = scorer
         self._limits = limits
         self._blend = blend_of(scorer)
         self._on_text = on_text
         self._reads = reads
+        self._memory = memory or ShedMemory()
 
     def run(self, batch: Sequence[Work], now_ms: int) -> None:
         """Score each undecided content once, however often it is in the batch."""
@@ -70,17 +102,22 @@ class DeepTextStage:
             return
         begin = time.perf_counter()
         limits = self._limits
+        again = []
         waiting = []
         for works in contents:
-            if 0 < limits.late_after_ms < now_ms - works[0].item.broker_ms:
-                _shed(works)
+            if any(work.item.velocity.duplicate for work in works):
+                again.append(works)
+            elif 0 < limits.late_after_ms < now_ms - works[0].item.broker_ms:
+                self._shed(works)
             else:
                 waiting.append(works)
+        for works in again:
+            self._score([works])
         step = max(1, limits.together)
         for first in range(0, len(waiting), step):
             if 0 < limits.budget_ms < (time.perf_counter() - begin) * 1e3:
                 for works in waiting[first:]:
-                    _shed(works)
+                    self._shed(works)
                 return
             self._score(waiting[first : first + step])
 
@@ -89,6 +126,9 @@ class DeepTextStage:
         contents: dict[str, list[Work]] = {}
         for work in batch:
             if work.settled or not work.scores or work.tier == NAME:
+                continue
+            if work in self._memory:
+                self._shed([work])
                 continue
             contents.setdefault(work.item.content_hash, []).append(work)
         if not contents:
@@ -113,7 +153,7 @@ class DeepTextStage:
             rows = self._scorer.score([text.text for text in texts if text is not None])
         except Exception:  # noqa: BLE001 - whatever a model raises, the fast tier has decided
             for works in contents:
-                _shed(works)
+                self._shed(works)
             return
         rounded = np.round(rows.astype(np.float64), 6).tolist()
         for works, row in zip(contents, rounded, strict=True):
@@ -131,8 +171,8 @@ class DeepTextStage:
             works[0].fresh = True
             self._on_text()
 
-
-def _shed(works: Sequence[Work]) -> None:
-    for work in works:
-        work.degraded = (*work.degraded, NAME)
-        work.fresh = False
+    def _shed(self, works: Sequence[Work]) -> None:
+        for work in works:
+            work.degraded = (*work.degraded, NAME)
+            work.fresh = False
+            self._memory.add(work)

@@ -7,7 +7,7 @@ settled the next does not score. To add a stage: a class with `name` and `run`, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -77,7 +77,11 @@ class LookupStage:
 
     name = "lookup"
 
-    def __init__(self, store: Lookups, cache: LocalCache, model: str) -> None:
+    def __init__(
+        self, store: Lookups, cache: LocalCache, model: str, skip: Container[Work] = ()
+    ) -> None:
+        self._skip = skip
+        """Whose scores are not looked for: what a cache knows is not what decided them before."""
         self._store = store
         self._cache = cache
         self._model = model
@@ -93,7 +97,12 @@ class LookupStage:
             if upload.parent_content_id is not None:
                 parents.setdefault(upload.parent_content_id, []).append(work)
             # Without a model there are no scores to look for.
-            if self._model and work.item.content_hash and not self._known_here(work):
+            if (
+                self._model
+                and work.item.content_hash
+                and work not in self._skip
+                and not self._known_here(work)
+            ):
                 hashes.setdefault(work.item.content_hash, []).append(work)
         found = self._store.fetch(list(hashes), list(users), list(parents))
         self._fill_scores(found.assessments, hashes)
