@@ -93,7 +93,7 @@ class Bench:
             self.stop_job()
             self._run = self.start(spec)
             self._spec = spec
-            self._run.warm_up(self.pick(12, 8))
+            self._run.warm_up(self.pick(30, 15))
         return self._run
 
     def start(self, spec: JobSpec, *, before: Callable[[Run], None] = lambda _: None) -> Run:
