@@ -112,7 +112,7 @@ def _texts(order: TierOrder) -> tuple[list[str], str, float | None]:
     if order.data:
         rows = [
             row
-            for row in training_data.read_all(Path(order.data), irc_rows=0)
+            for row in training_data.read_all(Path(order.data), irc_rows=1)
             if row.source == "jigsaw_natural"
         ]
         step = max(1, len(rows) // order.texts)
