@@ -53,6 +53,7 @@ class CacheAssumptions(_Part):
     remembered_share: Share
     """Of those, whose scores are kept: what the heavy tier looked at, or 1 (`redis.remember`)."""
     keep_days: Positive
+    row_bytes: Positive
     user_row_bytes: Positive
 
 

@@ -163,16 +163,17 @@ class _Planner:
         m, a = self.m, self.a
         a_day = self.per_day * a.cache.unique_share * a.cache.remembered_share
         rows = a_day * a.cache.keep_days
+        row_bytes = m.redis_bytes_per_row or a.cache.row_bytes
         active = self.per_day / a.users.uploads_per_day
         users = active * (1 + a.users.new_share * (a.users.feature_days - 1))
         self.put(
             "redis_cache_gib",
             "Redis: decision cache",
-            rows * m.redis_bytes_per_row / _GIB,
+            rows * row_bytes / _GIB,
             "GiB",
             f"{self.per_day:,} x {a.cache.unique_share:g} unique x"
             f" {a.cache.remembered_share:g} remembered x {a.cache.keep_days:g} d x"
-            f" {m.redis_bytes_per_row:,.0f} B",
+            f" {row_bytes:,.0f} B",
         )
         self.put(
             "redis_users_gib",
@@ -197,7 +198,7 @@ class _Planner:
             "",
             f"2 x ceil({gib:,.1f} GiB / {a.machine.memory_gib / 2:g} GiB)",
         )
-        full = a_day * 30 * m.redis_bytes_per_row / _GIB
+        full = a_day * 30 * row_bytes / _GIB
         self.notes.append(
             f"The decision cache with its whole time to live of 30 days would take {full:,.0f} GiB;"
             " with maxmemory and allkeys-lru it keeps what is used."
