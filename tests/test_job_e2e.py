@@ -159,9 +159,12 @@ def test_after_a_kill_the_job_goes_on_without_loss_or_contradiction(
         answers.settle()
         assert job.stop() == 0
     assert not answers.letters()
-    by_id: dict[str, dict[str, object]] = {}
+    by_id: dict[str, Decision] = {}
     for decision in answers.decisions():
-        assert by_id.setdefault(decision.moderation_id, stable(decision)) == stable(decision)
+        first = by_id.setdefault(decision.moderation_id, decision)
+        # What the heavy tier had time for before the kill it may not have time for after it.
+        if ("deep_text" in first.degraded) == ("deep_text" in decision.degraded):
+            assert stable(first) == stable(decision)
     assert len(by_id) == total
     # As if nothing had happened: each user's counter ended where the number of uploads says.
     highest: Counter[str] = Counter()

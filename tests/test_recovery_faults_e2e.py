@@ -98,8 +98,9 @@ def test_a_slow_redis_holds_nothing_up_and_mixes_nothing_up(
             check_whole(answers, load, stack_settings)
             assert job.stop() == 0
     degraded = [tags for tags in slow if tags]
-    assert all(tags == ["redis"] for tags in degraded)
-    assert len(degraded) > len(slow) / 2
+    # A late upload may go without the heavy tier, too.
+    assert all(set(tags) <= {"redis", "deep_text"} for tags in degraded)
+    assert sum("redis" in tags for tags in degraded) > len(slow) / 2
     for decision in answers.decisions():
         if not decision.degraded:
             assert decision.features["reputation"] == reputations[decision.user_id]
