@@ -20,7 +20,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -85,7 +85,7 @@ class Ended(msgspec.Struct, frozen=True):
     peak_mb: float
 
 
-class Work:
+class Work(Protocol):
     """What `Setup.work` must make: versions, what is missing, and what a child runs."""
 
     versions: dict[str, str]
@@ -93,7 +93,7 @@ class Work:
 
     def run(self, media: int, output: int, argument: bytes) -> None:
         """Read the media from one descriptor and write messages to the other."""
-        raise NotImplementedError
+        ...
 
 
 class Nursery:

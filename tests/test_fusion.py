@@ -12,29 +12,15 @@ from hypothesis import strategies as st
 
 from schemas.categories import TEXT_CATEGORIES
 from schemas.features import SINGLE, ThreadContext, UserFeatures, Velocity, Window
+from tests.fusion_kit import contexts, probability, users
 from tests.policy_kit import CLEAN, FUSION_FILE, REGULAR, fusion, rule, scored, signals, velocity
 from udfs.contracts import Fusion, Signals
 from udfs.fusion import LinearFusion
 
-probability = st.floats(0, 1)
 scores = st.dictionaries(st.sampled_from(TEXT_CATEGORIES), probability)
 categories = st.sampled_from([*TEXT_CATEGORIES, "csam"])
 rules = st.lists(
     st.builds(rule, categories, weight=probability, definitive=st.booleans()), max_size=4
-)
-users = st.builds(
-    UserFeatures,
-    known=st.booleans(),
-    uploads=st.integers(0, 99),
-    reputation=st.floats(0, 100),
-    violations=st.integers(0, 30),
-    toxicity_rate=probability,
-    report_rate=probability,
-)
-contexts = st.builds(
-    ThreadContext,
-    parent_toxicity=st.none() | probability,
-    community_baseline=st.none() | probability,
 )
 velocities = st.builds(
     lambda count, texts: velocity((count, min(texts, count))),

@@ -22,6 +22,7 @@ from schemas.features import ThreadContext, UserFeatures, Velocity, Window
 from schemas.settings import CONF
 from schemas.upload import Account
 from scripts.cli.fusion_training import grow
+from tests.fusion_kit import contexts, probability, users
 from tests.policy_kit import CLEAN, NOW, rule, scored, signals, velocity
 from tests.policy_kit import fusion as linear
 from udfs.contracts import Fusion, Signals
@@ -40,25 +41,10 @@ from udfs.fusion_lightgbm import (
 from udfs.model_package import MANIFEST, entry_of
 
 PACKAGE = CONF / "models/fusion"
-probability = st.floats(0, 1)
 every_score = st.fixed_dictionaries(dict.fromkeys(TEXT_CATEGORIES, probability))
 some_scores = st.dictionaries(st.sampled_from(TEXT_CATEGORIES), probability)
 rules = st.lists(
     st.builds(rule, st.sampled_from([*TEXT_CATEGORIES, "csam"]), weight=probability), max_size=4
-)
-users = st.builds(
-    UserFeatures,
-    known=st.booleans(),
-    uploads=st.integers(0, 99),
-    reputation=st.floats(0, 100),
-    violations=st.integers(0, 30),
-    toxicity_rate=probability,
-    report_rate=probability,
-)
-contexts = st.builds(
-    ThreadContext,
-    parent_toxicity=st.none() | probability,
-    community_baseline=st.none() | probability,
 )
 
 

@@ -135,11 +135,6 @@ class DeepTextScorer:
         return self.manifest.categories
 
     @property
-    def languages(self) -> tuple[str, ...]:
-        """Codes of the languages that it reads."""
-        return self.manifest.languages
-
-    @property
     def blend(self) -> dict[str, tuple[float, float, float]]:
         """See `DeepTextManifest.blend`."""
         return self.manifest.blend

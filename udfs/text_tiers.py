@@ -68,11 +68,12 @@ def blended(
         weights: of the log-odds of both, and an offset.
     """
     first, second, offset = weights
-    total = first * _log_odds(fast) + second * _log_odds(deep) + offset
+    total = first * log_odds(fast) + second * log_odds(deep) + offset
     return np.asarray(1.0 / (1.0 + np.exp(-total)), np.float64)
 
 
-def _log_odds(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
+def log_odds(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Of probabilities, clipped away from 0 and 1."""
     within = np.clip(np.asarray(values, np.float64), _TINY, 1.0 - _TINY)
     return np.asarray(np.log(within / (1.0 - within)), np.float64)
 

@@ -54,7 +54,7 @@ def blend_tiers(
     splits = data.read(data_folder, ("dev", "test"))
 
     def scored(rows: data.Rows) -> tuple[dict[str, Any], dict[str, Any]]:
-        deep = _deep_scores(second, rows.texts, say)
+        deep = assess.in_parts(second.score, rows.texts, say).astype(np.float64)
         fast_scores = first.score(rows.texts).astype(np.float64)
         return (
             {name: fast_scores[:, i] for i, name in enumerate(first.categories)},
@@ -92,14 +92,6 @@ def blend_tiers(
     manifest = write_manifest(manifest, package)
     (package / "MODEL_CARD.md").write_text(card.render(manifest), "utf-8")
     say(f"{package}: {manifest.name} {manifest.version}")
-
-
-def _deep_scores(scorer: text_deep.DeepTextScorer, texts: list[str], say: Any) -> Any:
-    parts = []
-    for begin in range(0, len(texts), 1000):
-        parts.append(scorer.score(texts[begin : begin + 1000]).astype(np.float64))
-        say(f"scored {min(begin + 1000, len(texts))} of {len(texts)}")
-    return np.concatenate(parts)
 
 
 def main() -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Annotated
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -30,17 +31,22 @@ def main(
     ] = False,
 ) -> None:
     """Run the moderation job until SIGTERM or Ctrl-C; print `ready` once it reads from Kafka."""
+    exit_with(lambda: run(load_settings(profile), bounded=bounded, resume=resume))
+
+
+def exit_with(work: Callable[[], int]) -> NoReturn:
+    """End the process with the status that `work` gives; errors are sentences, not traces."""
     try:
-        sys.exit(run(load_settings(profile), bounded=bounded, resume=resume))
+        sys.exit(work())
     except SluiceError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except Exception as error:  # noqa: BLE001 - py4j's own, a hundred lines of Java each
-        print(f"error: {root_cause(error)}; the log is in {LOGS}", file=sys.stderr)
+        print(f"error: {_root_cause(error)}; the log is in {LOGS}", file=sys.stderr)
         sys.exit(1)
 
 
-def root_cause(error: Exception) -> str:
+def _root_cause(error: Exception) -> str:
     """The last `Caused by` of a Java trace, or the error itself."""
     causes = [
         line.removeprefix("Caused by: ")
@@ -52,9 +58,7 @@ def root_cause(error: Exception) -> str:
 
 def run(settings: Settings, *, bounded: bool, resume: bool = False) -> int:
     """Run the job in this process; gives the exit status."""
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = stop_on_signals()
     prepare_jvm("moderation", settings)
     # PyFlink takes seconds to import: only once the settings are known to be right.
     from pyflink.java_gateway import get_gateway  # noqa: PLC0415
@@ -71,16 +75,36 @@ def run(settings: Settings, *, bounded: bool, resume: bool = False) -> int:
         env, t_env = make_environment(settings, resume=resume)
         build(t_env, settings, bounded=bounded)
         checked.result()
+    return follow(env, "sluice-moderation", settings, stop, bounded=bounded)
+
+
+def stop_on_signals() -> threading.Event:
+    """What SIGTERM and Ctrl-C set."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+def follow(env: Any, name: str, settings: Settings, stop: threading.Event, *, bounded: bool) -> int:
+    """Start what was built once its topics are there, say when it reads, and wait for its end.
+
+    Args:
+        env: the execution environment.
+        name: of the job.
+        settings: say how long to wait for the topics.
+        stop: ends the job.
+        bounded: it ends by itself.
+
+    Returns:
+        The exit status.
+    """
     if settings.kafka.patience_s:
         from scripts.cli.kafka_topics import wait_for_topics  # noqa: PLC0415 - rarely needed
 
         if not wait_for_topics(settings, stop.is_set):
             return 0
-    return follow(LocalJob(env.execute_async("sluice-moderation")), stop, bounded=bounded)
-
-
-def follow(job: LocalJob, stop: threading.Event, *, bounded: bool) -> int:
-    """Say when it reads, and wait for its end, or end it; gives the exit status."""
+    job = LocalJob(env.execute_async(name))
     if not bounded and job.wait_until_reading(120, stop.is_set):
         print(f"web UI {job.url}", file=sys.stderr)
         print("ready", flush=True)

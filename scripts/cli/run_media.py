@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import os
-import signal
-import sys
-import threading
 from typing import Annotated
 
 import typer
 
-from jobs.local import LOGS, LocalJob, prepare_jvm
-from schemas.errors import SluiceError
+from jobs.local import prepare_jvm
 from schemas.media_job import load_media
 from schemas.settings import ROOT, Settings, load_settings
-from scripts.cli.run_job import follow, root_cause
+from scripts.cli.run_job import exit_with, follow, stop_on_signals
 
 app = typer.Typer(add_completion=False, help=__doc__)
 
@@ -32,21 +28,12 @@ def main(
     ] = False,
 ) -> None:
     """Run the media job until SIGTERM or Ctrl-C; print `ready` once it reads from Kafka."""
-    try:
-        sys.exit(run(load_settings(profile), bounded=bounded, resume=resume))
-    except SluiceError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except Exception as error:  # noqa: BLE001 - py4j's own, a hundred lines of Java each
-        print(f"error: {root_cause(error)}; the log is in {LOGS}", file=sys.stderr)
-        sys.exit(1)
+    exit_with(lambda: run(load_settings(profile), bounded=bounded, resume=resume))
 
 
 def run(settings: Settings, *, bounded: bool, resume: bool = False) -> int:
     """Run the job in this process; gives the exit status."""
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = stop_on_signals()
     load_media(ROOT / settings.media.config)  # it is checked before anything starts
     # As on a cluster; the mini-cluster would run the function in this process otherwise.
     os.environ["_python_worker_execution_mode"] = "process"  # noqa: SIM112 - PyFlink's own name
@@ -58,12 +45,7 @@ def run(settings: Settings, *, bounded: bool, resume: bool = False) -> int:
     settings = job_settings(settings, local=True)
     env, t_env = make_environment(settings, resume=resume)
     build(t_env, settings, bounded=bounded)
-    if settings.kafka.patience_s:
-        from scripts.cli.kafka_topics import wait_for_topics  # noqa: PLC0415 - rarely needed
-
-        if not wait_for_topics(settings, stop.is_set):
-            return 0
-    return follow(LocalJob(env.execute_async("sluice-media")), stop, bounded=bounded)
+    return follow(env, "sluice-media", settings, stop, bounded=bounded)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -31,6 +31,25 @@ RECALL: Final = 0.9
 MOVED: Final = 0.1
 """An identity swap that moves a probability by more than this counts as moved."""
 _MOST_PROBED: Final = 600
+
+
+def in_parts(
+    score: Callable[[Sequence[str]], npt.NDArray[Any]],
+    texts: Sequence[str],
+    say: Callable[[str], None],
+) -> npt.NDArray[Any]:
+    """What a heavy model says of many texts, a thousand at a time, showing progress.
+
+    Args:
+        score: of a scorer: its `raw` or its `score`.
+        texts: normalised; one or more.
+        say: is told after each part.
+    """
+    parts = []
+    for first in range(0, len(texts), 1000):
+        parts.append(score(texts[first : first + 1000]))
+        say(f"scored {min(first + 1000, len(texts))} of {len(texts)}")
+    return np.concatenate(parts)
 
 
 def calibrators(

@@ -21,6 +21,7 @@ from schemas.categories import TEXT_CATEGORIES
 from scripts.cli.deep.assess import LEAST_OF_EACH
 from scripts.cli.deep.data import Rows
 from scripts.cli.training_model import NATURAL, PRIORS, reference_weights
+from udfs.text_tiers import log_odds
 
 FloatArray = npt.NDArray[np.float64]
 Blend = dict[str, tuple[float, float, float]]
@@ -30,7 +31,6 @@ DRAW: Final = 1_000.0
 sets better than weights that suit these."""
 STEEPNESS: Final = (0.7, 1.6)
 """Least and most that calibrating may stretch the mixture."""
-_TINY: Final = 1e-6
 
 
 def fit(
@@ -79,12 +79,6 @@ def fit(
             },
         }
     return blend, facts
-
-
-def log_odds(values: npt.ArrayLike) -> FloatArray:
-    """Of probabilities, clipped away from 0 and 1."""
-    within = np.clip(np.asarray(values, np.float64), _TINY, 1 - _TINY)
-    return np.asarray(np.log(within / (1 - within)), np.float64)
 
 
 def _fitted(

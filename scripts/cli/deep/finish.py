@@ -6,8 +6,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from scripts.cli.dataset import config
 from scripts.cli.dataset.identity import Swapper
 from scripts.cli.deep import assess, card, export
@@ -56,7 +54,7 @@ def finish(
     thresholds: dict[str, dict[str, float]] = {}
     if splits is not None:
         say(f"calibrating {scorer.precision} on {len(splits['dev'].texts)} texts")
-        raw = _raw(scorer, splits["dev"].texts, say)
+        raw = assess.in_parts(scorer.raw, splits["dev"].texts, say)
         choices, priors, thresholds = assess.calibrators(raw, splits["dev"], categories, seed=seed)
         calibrators = [choice.calibrator for choice in choices]
         training = {
@@ -84,7 +82,7 @@ def finish(
     if splits is not None:
         say(f"measuring on {len(splits['test'].texts)} texts")
         test = splits["test"]
-        scores = apply_all(draft.calibrators, _raw(scorer, test.texts, say))
+        scores = apply_all(draft.calibrators, assess.in_parts(scorer.raw, test.texts, say))
         metrics["quality"] = assess.quality(scores, test, categories)
         if "toxicity" in categories:
             metrics["disguised"] = assess.robustness(scorer, test, seed=seed)
@@ -119,11 +117,3 @@ def _seconds(scorer: DeepTextScorer, window: list[int]) -> float:
     start = time.perf_counter()
     scorer.run([window])
     return time.perf_counter() - start
-
-
-def _raw(scorer: DeepTextScorer, texts: list[str], say: Callable[[str], None]) -> Any:
-    parts = []
-    for first in range(0, len(texts), 1000):
-        parts.append(scorer.raw(texts[first : first + 1000]))
-        say(f"scored {min(first + 1000, len(texts))} of {len(texts)}")
-    return np.concatenate(parts)

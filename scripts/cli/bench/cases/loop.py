@@ -36,15 +36,31 @@ def bare_loop(bench: Bench, **order: Any) -> LoopFigures:
         order: see `LoopOrder`.
     """
     wanted = LoopOrder(**{"profile": "dev", "redis_url": bench.stack.redis_url, **order})
-    path = Path(bench.folder) / "loop.json"
-    path.write_bytes(msgspec.json.encode(wanted))
+    found = apart(bench, "scripts.cli.bench.loop", wanted, "the bare loop failed")
+    return msgspec.json.decode(found, type=LoopFigures)
+
+
+def apart(bench: Bench, module: str, order: msgspec.Struct, failed: str) -> bytes:
+    """What a module prints for an order, run in a process of its own.
+
+    Args:
+        bench: the benchmark.
+        module: reads the order's JSON from the file that it is given.
+        order: what to measure.
+        failed: begins the message of an error.
+
+    Raises:
+        SluiceError: it failed; with the end of what it said.
+    """
+    path = Path(bench.folder) / "order.json"
+    path.write_bytes(msgspec.json.encode(order))
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "scripts.cli.bench.loop", str(path)],
+        [sys.executable, "-P", "-m", module, str(path)],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT), "TOKENIZERS_PARALLELISM": "false"},
         capture_output=True,
         check=False,
     )
     if done.returncode != 0:
-        raise SluiceError(f"the bare loop failed: {done.stderr.decode()[-800:]}")
-    return msgspec.json.decode(done.stdout, type=LoopFigures)
+        raise SluiceError(f"{failed}: {done.stderr.decode()[-800:]}")
+    return done.stdout

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from schemas.errors import SluiceError
-from schemas.settings import ROOT
 from scripts.cli.bench.cases.latency import RATES
+from scripts.cli.bench.cases.loop import apart
 from scripts.cli.bench.phase import Phase
 from scripts.cli.bench.runs import BOTH, Bench
 from scripts.cli.bench.tier_loop import TierOrder
@@ -30,19 +25,9 @@ def tiers(bench: Bench) -> dict[str, Any]:
         deep_texts=bench.pick(600, 300),
         data=str(bench.data) if bench.data else "",
     )
-    path = Path(bench.folder) / "tiers.json"
-    path.write_bytes(msgspec.json.encode(order))
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "scripts.cli.bench.tier_loop", str(path)],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "TOKENIZERS_PARALLELISM": "false"},
-        capture_output=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise SluiceError(f"the tiers could not be measured: {done.stderr.decode()[-800:]}")
-    found: dict[str, Any] = msgspec.json.decode(done.stdout)
-    return found
+    failed = "the tiers could not be measured"
+    printed = apart(bench, "scripts.cli.bench.tier_loop", order, failed)
+    return msgspec.json.decode(printed, type=dict[str, Any])
 
 
 def both_tiers(bench: Bench) -> dict[str, Any]:
