@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from jobs.local import QUICK_JVM_ARGS
 from schemas.settings import Settings, load_settings
@@ -21,6 +22,11 @@ for _name in [name for name in os.environ if name.startswith("SLUICE_")]:
         del os.environ[_name]
 
 os.environ.setdefault("JVM_ARGS", QUICK_JVM_ARGS)
+
+# A run says the same twice; `--hypothesis-profile search` looks for new examples.
+hypothesis_settings.register_profile("same", derandomize=True)
+hypothesis_settings.register_profile("search", derandomize=False, max_examples=1000)
+hypothesis_settings.load_profile("same")
 
 _numbers = itertools.count(1)
 

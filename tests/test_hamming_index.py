@@ -196,7 +196,7 @@ def test_any_order_of_changes_gives_what_a_list_gives(steps: list[tuple[str, int
     for step, (what, which) in enumerate(steps):
         name = f"e{which}"
         if what == "a" and name not in known:
-            value = random.Random(step).randbytes(32)
+            value = random.Random(f"added in step {step}").randbytes(32)
             index.add(value, [name])
             known[name] = (value, False)
         elif what == "w":
