@@ -15,9 +15,12 @@ ErrorKind = Literal[
     "invalid_field",
     "unknown_content_type",
     "key_mismatch",
+    "unmatched",
     "internal",
 ]
-"""`internal` is a fault of Sluice itself: the upload is kept, the job goes on."""
+"""`unmatched` is feedback about a content that no decision came for while it was held.
+
+`internal` is a fault of Sluice itself: the upload is kept, the job goes on."""
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):

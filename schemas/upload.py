@@ -7,13 +7,13 @@ and missing ids are refused with the field's name, unknown fields are kept in `U
 from __future__ import annotations
 
 import datetime as dt
-import re
 from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
 
 from schemas.categories import ContentType
+from schemas.decoding import explain, is_utf8
 from schemas.errors import InvalidUploadError
 
 Identifier = Annotated[str, Meta(min_length=1, max_length=256)]
@@ -70,8 +70,6 @@ _KNOWN: Final = frozenset(Upload.__struct_encode_fields__) - {"$extra"}
 _decoder: Final = msgspec.json.Decoder(Upload)
 _fields_decoder: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _encoder: Final = msgspec.json.Encoder()
-_FIELD_IN_MESSAGE: Final = re.compile(r"`\$?\.?([^`]*)`\s*$")
-_MISSING_FIELD: Final = re.compile(r"missing required field `([^`]+)`")
 
 
 def decode_upload(raw: bytes, *, max_bytes: int = 262_144, max_text_chars: int = 50_000) -> Upload:
@@ -103,7 +101,7 @@ def decode_upload(raw: bytes, *, max_bytes: int = 262_144, max_text_chars: int =
     except UnicodeDecodeError:
         raise InvalidUploadError("encoding", "payload is not valid UTF-8") from None
     except (msgspec.DecodeError, RecursionError) as error:
-        if not _is_utf8(raw):
+        if not is_utf8(raw):
             raise InvalidUploadError("encoding", "payload is not valid UTF-8") from None
         raise InvalidUploadError("not_json", f"payload is not JSON: {_plain(error)}") from None
     return msgspec.structs.replace(upload, extra=extra)
@@ -142,38 +140,19 @@ def _check(upload: Upload, max_text_chars: int) -> None:
 
 
 def _explain(error: msgspec.ValidationError) -> InvalidUploadError:
-    """Turn msgspec's message into a kind, a field and a sentence. Quotes no content."""
-    text = str(error)
-    missing = _MISSING_FIELD.search(text)
-    if missing:
-        parent = _FIELD_IN_MESSAGE.search(text)
-        prefix = f"{parent.group(1)}." if parent and " - at " in text else ""
-        name = f"{prefix}{missing.group(1)}"
-        return InvalidUploadError("missing_field", f"{name} is required", field=f"$.{name}")
-    found = _FIELD_IN_MESSAGE.search(text)
-    path = found.group(1) if found and " - at " in text else ""
-    what = text.split(" - at ", maxsplit=1)[0]
-    if path == "content_type" and "enum value" in text:
-        # The value itself is left out: it is user input, and messages go to logs.
+    """As `explain`, and a content type that there is not has a kind of its own."""
+    told = explain(error)
+    if told.field == "$.content_type" and "enum value" in str(error):
         return InvalidUploadError(
             "unknown_content_type",
             "content_type is none of text, image, video",
             field="$.content_type",
         )
-    field = f"$.{path}" if path else "$"
-    return InvalidUploadError("invalid_field", f"{field}: {what}", field=field)
+    return told
 
 
 def _plain(error: Exception) -> str:
     return str(error).split(" (byte")[0] if isinstance(error, msgspec.DecodeError) else "too deep"
-
-
-def _is_utf8(raw: bytes) -> bool:
-    try:
-        raw.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _depth(raw: bytes) -> int:

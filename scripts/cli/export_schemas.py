@@ -16,6 +16,8 @@ from schemas.control import ControlAck, ControlMessage
 from schemas.dead_letter import DeadLetter
 from schemas.decision import Audit, Decision, Enforcement, Feedback, ReviewItem
 from schemas.evidence import MediaEvidence
+from schemas.feedback import AppealOutcome, JoinedFeedback, Report, ReviewVerdict
+from schemas.report_evidence import ReportEvidence
 from schemas.upload import Upload
 
 FOLDER: Final = conf_schemas.FOLDER / "records"
@@ -24,6 +26,11 @@ RECORDS: Final[dict[str, type[msgspec.Struct]]] = {
     "decision": Decision,
     "review": ReviewItem,
     "feedback": Feedback,
+    "report": Report,
+    "verdict": ReviewVerdict,
+    "appeal": AppealOutcome,
+    "joined-feedback": JoinedFeedback,
+    "report-evidence": ReportEvidence,
     "enforcement": Enforcement,
     "audit": Audit,
     "evidence": MediaEvidence,
