@@ -42,7 +42,9 @@ def build(t_env: StreamTableEnvironment, settings: Settings, *, bounded: bool = 
     if bounded:
         settings = unhurried(settings)
     topics = settings.topics
-    t_env.execute_sql(source_ddl("uploads", topics.content, settings.kafka, bounded=bounded))
+    # Evidence is keyed by its upload's user as well, and so reaches the same state.
+    inputs = (*topics.content, topics.evidence)
+    t_env.execute_sql(source_ddl("uploads", inputs, settings.kafka, bounded=bounded))
     outputs = [
         topics.decisions,
         topics.review,

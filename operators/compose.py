@@ -12,8 +12,10 @@ from operators.model_store import package_folder
 from operators.redis_store import NoLookups, RedisLookups
 from schemas.control import ControlMessage
 from schemas.errors import ConfigError
+from schemas.evidence import MediaEvidence
 from schemas.settings import ROOT, CascadeSettings, DeepSettings, Settings
 from schemas.switches import ModelPointer
+from schemas.upload import Upload
 from schemas.yaml_source import YamlSource
 from udfs import text_deep
 from udfs.banks import ExactBanks
@@ -23,6 +25,7 @@ from udfs.decision_cache import LocalCache
 from udfs.fusion import LinearFusion
 from udfs.fusion_lightgbm import LightGbmFusion
 from udfs.language import LanguageGuesser
+from udfs.media_banks import MediaBanks
 from udfs.policy import Policy, Switches
 from udfs.rules import RuleSet
 from udfs.stage_deep import DeepLimits
@@ -51,6 +54,7 @@ def compose_cascade(settings: Settings, metrics: Metrics | None = None) -> LiveC
         policy=Policy.load(_path(files.policy)),
         rules=RuleSet.load(_path(files.rules)),
         banks=ExactBanks.load(_path(files.banks)),
+        media_banks=MediaBanks.load(_path(files.media_banks)),
         fusion=_fusion(files),
         fast_text=None if files.fast_text is None else _fast(files.fast_text),
         deep_text=None if files.deep_text is None else _deep(settings.deep, files.deep_text),
@@ -125,10 +129,29 @@ class LiveCascade:
         self._policy_messages: dict[str, ControlMessage] = {}
         # Banks come as deltas: each is laid over the files, in the order of their keys.
         self._bank_messages: dict[str, ControlMessage] = {}
+        self._media_messages: dict[str, ControlMessage] = {}
 
     def prepare(self, raw: bytes, broker_ms: int) -> Item:
         """See `Cascade.prepare`."""
         return self.cascade.prepare(raw, broker_ms)
+
+    def with_evidence(
+        self,
+        item: Item,
+        evidence: MediaEvidence | None,
+        *,
+        raw: bytes = b"",
+        revision: int,
+        asked_ms: int,
+    ) -> Item:
+        """See `Cascade.with_evidence`."""
+        return self.cascade.with_evidence(
+            item, evidence, raw=raw, revision=revision, asked_ms=asked_ms
+        )
+
+    def patience_s(self, upload: Upload) -> float:
+        """See `Cascade.patience_s`."""
+        return self.cascade.patience_s(upload)
 
     def moderate(self, batch: Sequence[Item], now_ms: float) -> list[Outcome]:
         """See `Cascade.moderate`."""
@@ -147,6 +170,8 @@ class LiveCascade:
             self.cascade = now.with_parts(rules=RuleSet.parse(message.text, file))
         elif message.kind == "bank":
             self._put_banks({**self._bank_messages, message.key: message})
+        elif message.kind == "media_bank":
+            self._put_media_banks({**self._media_messages, message.key: message})
         elif message.kind == "model":
             self._put_model(message, file)
         self._digests[message.key] = message.digest
@@ -160,6 +185,8 @@ class LiveCascade:
             self.cascade = self.cascade.with_parts(rules=self._started.rules)
         elif kind == "bank":
             self._put_banks({k: m for k, m in self._bank_messages.items() if k != key})
+        elif kind == "media_bank":
+            self._put_media_banks({k: m for k, m in self._media_messages.items() if k != key})
         elif key == _FAST_MODEL:
             self.cascade = self.cascade.with_parts(fast_text=self._started.fast_text)
         elif key == _DEEP_MODEL:
@@ -196,6 +223,15 @@ class LiveCascade:
             banks = banks.with_delta(message.text, message.file or key)
         self.cascade = self.cascade.with_parts(banks=banks)
         self._bank_messages = messages
+
+    def _put_media_banks(self, messages: dict[str, ControlMessage]) -> None:
+        """Lay the deltas over the file's banks; these change in place, however large they are."""
+        banks = self.cascade.media_banks
+        if not isinstance(banks, MediaBanks):
+            raise ConfigError("this job was started without media banks")
+        banks.put({key: message.text for key, message in messages.items()})
+        self.cascade = self.cascade.with_parts(media_banks=banks)
+        self._media_messages = messages
 
     def _put_model(self, message: ControlMessage, file: str) -> None:
         if message.key not in _MODELS:

@@ -12,11 +12,12 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from operators.moderation_logic import Configurable, Record
+from operators.brain import Configurable
+from operators.moderation_logic import Record
 from schemas.control import HISTORY, ControlAck, decode_control
 from schemas.errors import ConfigError
 
-_WAITS_FOR: Final = {"communities": "policy", "bank": "bank"}
+_WAITS_FOR: Final = {"communities": "policy", "bank": "bank", "media_bank": "media_bank"}
 """Kinds that are checked against another kind: community overrides name the policy's categories,
 and a bank's delta may build on another's."""
 

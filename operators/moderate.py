@@ -15,9 +15,11 @@ from pyflink.common.typeinfo import Types
 from pyflink.datastream import KeyedBroadcastProcessFunction, RuntimeContext
 from pyflink.datastream.state import MapStateDescriptor, StateTtlConfig, ValueStateDescriptor
 
+from operators.brain import ConfigurableBrain
+from operators.cases import may_be_deadline
 from operators.control import ControlLogic
 from operators.metrics import Labels, Metrics
-from operators.moderation_logic import ConfigurableBrain, ModerationLogic, Record
+from operators.moderation_logic import ModerationLogic, Record
 from operators.user_state import Arrived
 from operators.velocity import VelocityConfig
 from schemas.features import SINGLE
@@ -65,6 +67,7 @@ class Moderate(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink 
             max_batch=settings.tick.max_batch,
             now_ms=_now_ms,
             metrics=self._metrics,
+            cases=settings.cases,
         )
         # The wrapper's own getters call methods that Flink 2 has moved into TaskInfo.
         task = runtime_context._runtime_context.getTaskInfo()
@@ -83,6 +86,13 @@ class Moderate(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink 
             .build()
         )
         self._state = runtime_context.get_state(descriptor)
+        cases = MapStateDescriptor("cases", Types.STRING(), Types.PICKLED_BYTE_ARRAY())
+        cases.enable_time_to_live(
+            StateTtlConfig.new_builder(Time.hours(settings.cases.keep_hours))
+            .set_update_type(StateTtlConfig.UpdateType.OnCreateAndWrite)
+            .build()
+        )
+        self._cases = _Cases(runtime_context.get_map_state(cases))
         self._control_state = control_state()
         _spare_the_collector()
         self._restored = False
@@ -93,16 +103,16 @@ class Moderate(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink 
     def process_element(
         self, value: Any, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext
     ) -> Iterator[Row]:
-        """Take one upload; its decision comes with the tick."""
+        """Take one upload, or evidence about one; its decision comes with the tick."""
         if not self._restored:
             yield from self._restore(ctx)
         raw, topic, partition, offset, timestamp = value._values  # Row's own iterator is slower
         arrived = Arrived(raw or b"", topic, partition, offset, timestamp, SINGLE)
-        records = self._logic.on_upload(ctx.get_current_key(), arrived, self._state)
+        timers = self._cases.timers = ctx.timer_service()
+        records = self._logic.on_record(ctx.get_current_key(), arrived, self._state, self._cases)
         if records:
             yield from map(_row, records)
             return
-        timers = ctx.timer_service()
         now, tick = int(time.time() * 1000), self._tick
         late = now - timestamp > tick.late_after_ms
         wait = tick.late_interval_ms if late else tick.interval_ms
@@ -133,8 +143,13 @@ class Moderate(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink 
         """Emit what the key waits for."""
         if not self._restored:
             yield from self._restore(ctx)
-        for records in self._logic.on_tick(ctx.get_current_key(), self._state):
+        for records in self._logic.on_tick(ctx.get_current_key(), self._state, self._cases):
             yield from map(_row, records)
+        if may_be_deadline(timestamp) or timestamp == _MAX_TIME:
+            self._cases.timers = ctx.timer_service()
+            ended = timestamp == _MAX_TIME
+            for records in self._logic.on_deadline(self._cases, everything=ended):
+                yield from map(_row, records)
         if time.monotonic() >= self._flush_at:
             self._flush(ctx, timestamp)
 
@@ -177,6 +192,21 @@ def _now_ms() -> float:
 
 def _row(record: Record) -> Row:
     return Row(*record)
+
+
+class _Cases:
+    """The current key's map of cases, and its timers."""
+
+    def __init__(self, state: Any) -> None:
+        self.get = state.get
+        self.put = state.put
+        self.remove = state.remove
+        self.items = state.items
+        self.timers: Any = None
+
+    def wake(self, at_ms: int) -> None:
+        """See `operators.cases.CaseState`."""
+        self.timers.register_processing_time_timer(at_ms)
 
 
 class _Registry:

@@ -1,24 +1,29 @@
 """What the moderation operator does, without an engine: state, clock and cascade handed in.
 
 An upload arrives under its user's key, is counted in the user's velocity, waits for its tick
-and leaves as records for topics. `operators.moderate` is the Flink shell around this.
+and leaves as records for topics. A picture or a video leaves again when what was found in it has
+come as evidence, or when its deadline has passed (`operators.cases`). `operators.moderate` is the
+Flink shell around this.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
+from operators.brain import Brain
+from operators.cases import NO_CASES, Cases, CaseState, Joined
 from operators.metrics import Metrics
 from operators.tick_batch import TickBatch
 from operators.user_state import Arrived, StateError, decode_state, encode_state
 from operators.velocity import Event, VelocityConfig, VelocityRing, fingerprint
-from schemas.control import ControlMessage
 from schemas.dead_letter import DeadLetter, ErrorKind
 from schemas.errors import InvalidUploadError
+from schemas.evidence import MediaEvidence, decode_evidence
+from schemas.settings import CaseSettings
 from schemas.topics import Topics
 from udfs.contracts import Item, Outcome
 
@@ -38,44 +43,14 @@ class ValueState(Protocol):
     def update(self, value: bytes) -> None: ...
 
 
-class Brain(Protocol):
-    """The cascade, as the operator sees it."""
-
-    def prepare(self, raw: bytes, broker_ms: int) -> Item:
-        """Decode and normalise one payload; raises InvalidUploadError."""
-        ...
-
-    def moderate(self, batch: Sequence[Item], now_ms: float) -> list[Outcome]:
-        """Decide a batch; one outcome an item, in order."""
-        ...
-
-
-class Configurable(Protocol):
-    """What control messages configure: the cascade's parts."""
-
-    def apply(self, message: ControlMessage) -> None:
-        """Compile and put in force; on ConfigError nothing has changed."""
-        ...
-
-    def withdraw(self, key: str) -> None:
-        """Return to what the job was started with."""
-        ...
-
-    def applied(self) -> dict[str, str]:
-        """Hash of each part in force."""
-        ...
-
-
-class ConfigurableBrain(Brain, Configurable, Protocol):
-    """A cascade whose parts can be swapped while it works."""
-
-
 class _Waiting(NamedTuple):
     """An upload between its arrival and its tick."""
 
     arrived: Arrived
     item: Item | InvalidUploadError
     """The error where an upload waited over a restart into stricter limits."""
+    evidence: MediaEvidence | None = None
+    """What asks for the decision, where it is not the upload."""
 
 
 class _Mirror(NamedTuple):
@@ -85,6 +60,7 @@ class _Mirror(NamedTuple):
 
 
 Scored = tuple[Record, ...]
+_CASES: Final = CaseSettings()
 
 _encode = msgspec.json.Encoder().encode
 
@@ -100,6 +76,7 @@ class ModerationLogic:
         now_ms: wall clock, ms since the epoch.
         metrics: counts go here.
         check_key: dead-letter an upload that arrives under another key than its user id.
+        cases: how pictures and videos wait for their evidence.
     """
 
     def __init__(
@@ -112,6 +89,7 @@ class ModerationLogic:
         now_ms: Callable[[], float],
         metrics: Metrics,
         check_key: bool = True,
+        cases: CaseSettings = _CASES,
     ) -> None:
         self._brain = brain
         self._topics = topics
@@ -132,35 +110,68 @@ class ModerationLogic:
         self._batch_size = metrics.histogram("batch_size")
         self._batch_time = metrics.histogram("batch_time_ms")
         self._latency = metrics.histogram("latency_ms")
+        self._case_latency = metrics.histogram("case_latency_ms")
+        self._cases = Cases(cases, brain.patience_s, now_ms, metrics)
         self._ticks: TickBatch[_Waiting, Scored] = TickBatch(self._moderate, max_batch)
         self._mirrors: dict[str, _Mirror] = {}
 
-    def on_upload(self, key: str, arrived: Arrived, state: ValueState) -> Sequence[Record]:
-        """Take one record from Kafka.
+    def on_record(
+        self, key: str, arrived: Arrived, state: ValueState, cases: CaseState = NO_CASES
+    ) -> Sequence[Record]:
+        """Take one record from Kafka: an upload, or evidence about one.
 
         Args:
             key: the key that the stream is partitioned by.
             arrived: the record; its velocity is not filled in yet.
             state: the key's value.
+            cases: the key's cases.
 
         Returns:
-            Records to write now (a dead letter). Empty: the upload waits, so a timer for the
+            Records to write now (a dead letter). Empty: something may wait, so a timer for the
             next tick is wanted.
         """
         try:
-            item = self._brain.prepare(arrived.raw, arrived.broker_ms)
-            user_id = item.upload.user_id
-            if self._check_key and user_id != key:
-                raise InvalidUploadError(
-                    "key_mismatch",
-                    "the record was partitioned by another key than its user_id",
-                    field="$.user_id",
-                )
+            if arrived.topic == self._topics.evidence:
+                self._on_evidence(key, arrived, state, cases)
+            else:
+                self._on_upload(key, arrived, state, cases)
         except InvalidUploadError as error:
             return (self._dead_letter(arrived, error.kind, error.field, error.message),)
         except Exception as error:  # noqa: BLE001 - poison must never restart the job
             return (self._dead_letter(arrived, "internal", "$", type(error).__name__),)
-        ring = self._mirror(key, state).ring
+        return ()
+
+    def _check(self, key: str, user_id: str) -> None:
+        if self._check_key and user_id != key:
+            raise InvalidUploadError(
+                "key_mismatch",
+                "the record was partitioned by another key than its user_id",
+                field="$.user_id",
+            )
+
+    def _on_evidence(self, key: str, arrived: Arrived, state: ValueState, cases: CaseState) -> None:
+        evidence = decode_evidence(arrived.raw)
+        self._check(key, evidence.user_id)
+        joined = self._cases.join(cases, evidence, arrived)
+        if joined is not None:
+            ring = self._mirror(key, state, cases).ring
+            item = self._heard(joined, evidence, arrived.raw, arrived.broker_ms)
+            self._wait(key, ring, _Waiting(arrived, item, evidence), state)
+
+    def _heard(
+        self, joined: Joined, evidence: MediaEvidence | None, raw: bytes, asked_ms: int
+    ) -> Item:
+        upload = joined.upload
+        item = self._brain.prepare(upload.raw, upload.broker_ms).with_velocity(upload.velocity)
+        revision = joined.revision
+        return self._brain.with_evidence(
+            item, evidence, raw=raw, revision=revision, asked_ms=asked_ms
+        )
+
+    def _on_upload(self, key: str, arrived: Arrived, state: ValueState, cases: CaseState) -> None:
+        item = self._brain.prepare(arrived.raw, arrived.broker_ms)
+        self._check(key, item.upload.user_id)
+        ring = self._mirror(key, state, cases).ring
         velocity = ring.observe(_event(item))
         if velocity.duplicate:
             self._redeliveries.add()
@@ -173,29 +184,61 @@ class ModerationLogic:
             arrived.broker_ms,
             velocity,
         )
+        self._wait(key, ring, _Waiting(arrived, item.with_velocity(velocity)), state)
+        if item.upload.content_type != "text":
+            for early in self._cases.open(cases, item.upload, arrived):
+                self._on_evidence(key, early, state, cases)
+
+    def _wait(self, key: str, ring: VelocityRing, new: _Waiting, state: ValueState) -> None:
         waiting = [w.arrived for w in self._ticks.items(key)]
-        waiting.append(arrived)
+        waiting.append(new.arrived)
         value = encode_state(ring.encode(), waiting)
         state.update(value)
         self._state_bytes.observe(len(value))
-        self._ticks.add(key, _Waiting(arrived, item.with_velocity(velocity)))
-        return ()
+        self._ticks.add(key, new)
 
-    def on_tick(self, key: str, state: ValueState) -> list[Scored]:
+    def on_deadline(self, cases: CaseState, *, everything: bool = False) -> list[Scored]:
+        """Decide what has waited for its evidence for too long.
+
+        Args:
+            cases: of one user.
+            everything: the input has ended, nothing more will come.
+
+        Returns:
+            The records of each.
+        """
+        due = self._cases.due(cases, everything=everything)
+        now = int(self._now_ms())
+        batch = []
+        for joined in due.overdue:
+            try:
+                batch.append(_Waiting(joined.upload, self._heard(joined, None, b"", now)))
+            except InvalidUploadError as error:
+                batch.append(_Waiting(joined.upload, error))
+        letters = [
+            (self._dead_letter(record, "unmatched", "$.content_id", "its upload never came"),)
+            for record in due.unmatched
+        ]
+        return [*self._moderate(batch), *letters] if batch else [*letters]
+
+    def on_tick(self, key: str, state: ValueState, cases: CaseState = NO_CASES) -> list[Scored]:
         """Emit what waits under `key`, scoring the whole tick if it was not scored yet.
 
         Returns:
             The records of each upload, in order of arrival.
         """
         # A timer of a tick that was emitted already (or was restored): nothing waits.
-        mirror = self._mirrors.get(key) or self._mirror(key, state)
+        mirror = self._mirrors.get(key) or self._mirror(key, state, cases)
         taken = self._ticks.take(key)
         self._mirrors.pop(key, None)
         if taken:
             state.update(encode_state(mirror.ring.encode(), []))
+        for waiting, _ in taken:
+            if waiting.evidence is not None:
+                self._cases.settle(cases, waiting.evidence)
         return [records for _, records in taken]
 
-    def _mirror(self, key: str, state: ValueState) -> _Mirror:
+    def _mirror(self, key: str, state: ValueState, cases: CaseState) -> _Mirror:
         """Take the user's value into memory; what waited before a restart waits again."""
         mirror = self._mirrors.get(key)
         if mirror is not None:
@@ -210,15 +253,23 @@ class ModerationLogic:
             mirror = _Mirror(VelocityRing(None, self._velocity))
         self._mirrors[key] = mirror
         for arrived in waiting:
-            self._ticks.add(key, _Waiting(arrived, self._prepare_again(arrived)))
+            self._ticks.add(key, self._wait_again(arrived, cases))
         return mirror
 
-    def _prepare_again(self, arrived: Arrived) -> Item | InvalidUploadError:
+    def _wait_again(self, arrived: Arrived, cases: CaseState) -> _Waiting:
+        """What waited before a restart; in the meantime limits may have become stricter."""
         try:
-            item = self._brain.prepare(arrived.raw, arrived.broker_ms)
+            if arrived.topic != self._topics.evidence:
+                item = self._brain.prepare(arrived.raw, arrived.broker_ms)
+                return _Waiting(arrived, item.with_velocity(arrived.velocity))
+            evidence = decode_evidence(arrived.raw)
+            joined = self._cases.again(cases, evidence)
+            if joined is None:
+                raise InvalidUploadError("unmatched", "its case is gone", field="$.content_id")
+            item = self._heard(joined, evidence, arrived.raw, arrived.broker_ms)
+            return _Waiting(arrived, item, evidence)
         except InvalidUploadError as error:
-            return error
-        return item.with_velocity(arrived.velocity)
+            return _Waiting(arrived, error)
 
     def _moderate(self, batch: Sequence[_Waiting]) -> Sequence[Scored]:
         """Score a batch; an upload that breaks the cascade becomes a dead letter, alone."""
@@ -267,7 +318,8 @@ class ModerationLogic:
             self._cache_hits.add(decision.cache)
         for dependency in decision.degraded:
             self._degraded.add(dependency)
-        self._latency.observe(decision.latency_ms)
+        latency = self._case_latency if decision.revision else self._latency
+        latency.observe(decision.latency_ms)
 
     def _dead_letter(self, arrived: Arrived, kind: str, field: str, message: str) -> Record:
         self._dead_letters.add(kind)

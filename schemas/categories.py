@@ -24,12 +24,14 @@ PIXEL_CATEGORIES: Final[tuple[str, ...]] = (
     "violence",
     "gore",
     "self_harm",
+    "spam",
 )
 
 Status = Literal["approved", "rejected", "pending_review"]
 Action = Literal["allow", "remove", "warn", "shadowban", "restrict", "label", "age_gate", "review"]
 Severity = Literal["none", "mild", "moderate", "severe"]
-Stage = Literal["bank", "rules", "fast_text", "deep_text", "fusion", "policy", "interim"]
-"""Which stage's answer was final. `policy` means a fail-open or fail-closed default."""
+Stage = Literal["bank", "rules", "fast_text", "deep_text", "pixels", "fusion", "policy", "interim"]
+"""Which stage's answer was final. `policy` means a fail-open or fail-closed default, `pixels` a
+model that looked at a picture or a video's frames."""
 
 ContentType = Literal["text", "image", "video"]

@@ -16,8 +16,8 @@ import msgspec
 
 from schemas.errors import ConfigError
 
-ControlKind = Literal["rules", "policy", "communities", "switches", "bank", "model"]
-NAMED_KINDS: Final = frozenset({"bank", "model"})
+ControlKind = Literal["rules", "policy", "communities", "switches", "bank", "media_bank", "model"]
+NAMED_KINDS: Final = frozenset({"bank", "media_bank", "model"})
 """Kinds of which there are several, told apart by a name."""
 HISTORY: Final = "history/"
 MAX_BYTES: Final = 900_000

@@ -11,6 +11,7 @@ import msgspec
 from schemas.categories import Action, ContentType, Severity, Stage, Status
 
 EvidenceKind = Literal["rule", "bank", "span", "score", "velocity", "evasion"]
+Source = Literal["text", "ocr", "qr", "transcript", "pixels"]
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -25,8 +26,13 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     distance: int | None = None
     """Hamming distance of a bank match, bits."""
     spans: list[tuple[int, int]] = []
-    """Half-open code point ranges in the ORIGINAL text."""
-    source: Literal["text", "ocr", "transcript", "pixels"] = "text"
+    """Half-open code point ranges in the ORIGINAL text, which `source` and `found` name."""
+    source: Source = "text"
+    """Where it was found: in the upload's own text, or in its media."""
+    found: int | None = None
+    """Of a text that was seen or heard: its place among the evidence record's texts, from 0."""
+    seconds: float | None = None
+    """Of a video: when it was seen."""
     observe_only: bool = False
     """Recorded, not acted on."""
 
@@ -44,6 +50,8 @@ class Decision(msgspec.Struct, frozen=True):
     content_id: str
     revision: int
     """Revision of the case: 0 for a text's only decision, counted up by re-decisions."""
+    upload_revision: int
+    """The upload's own revision: an edit counts it up, and is decided by itself."""
     content_type: ContentType
     user_id: str
     community_id: str | None
@@ -157,6 +165,8 @@ class Audit(msgspec.Struct, frozen=True):
     broker_timestamp: int
     """ms since the epoch."""
     timestamp: dt.datetime
+    evidence: msgspec.Raw | None = None
+    """What was found in the media, as it came; none for a text, and where it did not come."""
 
 
 def moderation_id(content_id: str, upload_revision: int, case_revision: int, stage: str) -> str:
@@ -166,7 +176,8 @@ def moderation_id(content_id: str, upload_revision: int, case_revision: int, sta
         content_id: the upload's id.
         upload_revision: the upload's own revision (an edit counts it up).
         case_revision: revision of the case (interim, final, corrected).
-        stage: stage of the case: `final` or `interim`.
+        stage: stage of the case: `interim` before the evidence, `final` with it (and for a
+            text), `overdue` where the policy had to decide without it.
     """
     material = f"{content_id}\x00{upload_revision}\x00{case_revision}\x00{stage}"
     return hashlib.blake2b(material.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

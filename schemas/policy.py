@@ -25,6 +25,7 @@ from schemas.policy_parts import (
     GradedSeverity,
     Labelling,
     Measure,
+    MediaPolicy,
     Missing,
     Name,
     Part,
@@ -37,7 +38,6 @@ from schemas.policy_parts import (
     ThresholdChange,
     Thresholds,
     Tier,
-    WithoutEvidence,
 )
 from schemas.yaml_source import FaultError
 
@@ -189,16 +189,6 @@ class DegradedPolicy(Part):
     """Tier of an upload that was allowed because its category is fail-open."""
     review_rate: Rate
     """Share of those that go to review (1: all)."""
-
-
-class MediaPolicy(Part):
-    """Images and videos before their evidence is there."""
-
-    without_evidence: WithoutEvidence
-    """`review` asks a person at once; `wait` leaves it to the media job."""
-    caption_may_reject: bool
-    """True: a caption that is rejected decides at once."""
-    tier: Tier
 
 
 class CommunityCategory(Part):

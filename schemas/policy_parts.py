@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -134,6 +135,46 @@ class Shifts(Part):
         if self.lowest > self.highest:
             raise FaultError("must not be above highest", "lowest")
         return self
+
+
+class Deadline(Part):
+    """How long an upload waits for its evidence."""
+
+    priority: Annotated[int, Field(ge=0, le=9)]
+    """From this priority on."""
+    seconds: Annotated[float, Field(gt=0, le=86_400)]
+
+
+class MediaPolicy(Part):
+    """Images and videos before their evidence is there."""
+
+    without_evidence: WithoutEvidence
+    """`review` asks a person at once; `wait` leaves it to the media job."""
+    caption_may_reject: bool
+    """True: a caption that is rejected decides at once."""
+    tier: Tier
+    deadlines: Annotated[tuple[Deadline, ...], Field(min_length=1)] = (
+        Deadline(priority=0, seconds=300),
+    )
+    """How long evidence is waited for: the last whose priority is not above the upload's. Then
+    the categories that need it decide as `on_missing` says; late evidence still corrects."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> MediaPolicy:
+        if self.deadlines[0].priority != 0:
+            raise FaultError("must begin with priority 0", "deadlines", 0, "priority")
+        for index, (lower, higher) in enumerate(pairwise(self.deadlines), start=1):
+            if higher.priority <= lower.priority:
+                raise FaultError("must rise", "deadlines", index, "priority")
+        return self
+
+    def patience_s(self, priority: int) -> float:
+        """How long an upload of this priority waits for its evidence, seconds."""
+        return next(
+            deadline.seconds
+            for deadline in reversed(self.deadlines)
+            if deadline.priority <= priority
+        )
 
 
 class PriorityWeights(Part):

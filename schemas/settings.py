@@ -89,6 +89,17 @@ class VelocitySettings(_Section):
     idle_ttl_hours: Positive = 26
 
 
+class CaseSettings(_Section):
+    """Pictures and videos that wait for their evidence; deadlines are in the policy (`media`)."""
+
+    early_s: float = Field(default=600.0, gt=0)
+    """How long evidence waits for an upload that has not come; then it is a dead letter."""
+    grace_s: float = Field(default=10.0, ge=0)
+    """How long deadlines wait after a start: first the evidence of an outage is read."""
+    keep_hours: Positive = 48
+    """How long a case is remembered: to tell a redelivery, and to be corrected by late evidence."""
+
+
 class FlinkSettings(_Section):
     """Engine settings that differ between a laptop and a cluster."""
 
@@ -114,6 +125,7 @@ class CascadeSettings(_Section):
     policy: Path = Path("conf/policy.yaml")
     rules: Path = Path("conf/rules.yaml")
     banks: Path = Path("conf/banks.yaml")
+    media_banks: Path = Path("conf/media_banks.yaml")
     fusion: Path = Path("conf/fusion.yaml")
     fusion_model: Path | None = None
     """Package of a fusion by trees (scripts/train_fusion); null: the coefficients alone."""
@@ -157,6 +169,14 @@ class MediaSettings(_Section):
     checkpoint_interval_ms: Positive = 10_000
 
 
+class FeedbackSettings(_Section):
+    """The feedback job. How long it waits and what words weigh is in a file of its own."""
+
+    config: Path = Path("conf/feedback.yaml")
+    group_id: str = "sluice-feedback"
+    checkpoint_interval_ms: Positive = 10_000
+
+
 class Settings(BaseSettings):
     """Everything that can be set. See the class of each section."""
 
@@ -174,10 +194,12 @@ class Settings(BaseSettings):
     limits: LimitSettings = LimitSettings()
     tick: TickSettings = TickSettings()
     velocity: VelocitySettings = VelocitySettings()
+    cases: CaseSettings = CaseSettings()
     flink: FlinkSettings = FlinkSettings()
     cascade: CascadeSettings = CascadeSettings()
     deep: DeepSettings = DeepSettings()
     media: MediaSettings = MediaSettings()
+    feedback: FeedbackSettings = FeedbackSettings()
 
     @property
     def topics(self) -> Topics:

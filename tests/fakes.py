@@ -7,11 +7,14 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from schemas.control import ControlMessage
 from schemas.decision import Decision, moderation_id
 from schemas.errors import ConfigError
-from schemas.upload import decode_upload
-from udfs.contracts import Item, Outcome
+from schemas.evidence import MediaEvidence
+from schemas.upload import Upload, decode_upload
+from udfs.contracts import Item, MediaCase, Outcome
 
 NOW_MS = 1_767_225_600_000.0  # 2026-01-01
 
@@ -57,6 +60,21 @@ class FakeBrain:
             raise ZeroDivisionError
         return Item(upload, raw, broker_ms, content_hash="0" * 64)
 
+    def with_evidence(
+        self,
+        item: Item,
+        evidence: MediaEvidence | None,
+        *,
+        raw: bytes = b"",
+        revision: int,
+        asked_ms: int,
+    ) -> Item:
+        case = MediaCase(revision, asked_ms, evidence, raw)
+        return msgspec.structs.replace(item, case=case)
+
+    def patience_s(self, upload: Upload) -> float:
+        return 60.0 if upload.priority < 5 else 5.0
+
     def moderate(self, batch: Sequence[Item], now_ms: float) -> list[Outcome]:
         self.batches.append([item.upload.content_id for item in batch])
         if any(item.upload.text == "boom" for item in batch):
@@ -79,11 +97,16 @@ class FakeBrain:
 
 def decision(item: Item, now_ms: float) -> Decision:
     """An approval that shows the velocity it was made with."""
-    upload = item.upload
+    upload, case = item.upload, item.case
+    revision = 0 if case is None else case.revision
+    stage = "final"
+    if upload.content_type != "text":
+        stage = "interim" if case is None else "final" if case.evidence else "overdue"
     return Decision(
-        moderation_id=moderation_id(upload.content_id, upload.revision, 0, "final"),
+        moderation_id=moderation_id(upload.content_id, upload.revision, revision, stage),
         content_id=upload.content_id,
-        revision=0,
+        revision=revision,
+        upload_revision=upload.revision,
         content_type=upload.content_type,
         user_id=upload.user_id,
         community_id=upload.community_id,
@@ -96,7 +119,7 @@ def decision(item: Item, now_ms: float) -> Decision:
         confidence=1.0,
         probability=0.0,
         stage="fast_text",
-        reason="",
+        reason=stage if case is None or case.evidence is None else case.evidence.evidence_id,
         evidence=[],
         features={"uploads_1d": item.velocity.windows[3].count},
         policy_version="",
@@ -104,7 +127,7 @@ def decision(item: Item, now_ms: float) -> Decision:
         rules_hash="",
         banks_hash="",
         model_versions={},
-        interim=False,
+        interim=stage == "interim",
         degraded=[],
         cache="",
         latency_ms=now_ms - item.broker_ms,

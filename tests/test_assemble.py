@@ -192,7 +192,8 @@ def test_what_could_not_be_judged_is_urgent() -> None:
 
 
 def test_media_is_interim_until_its_evidence_comes() -> None:
-    found = outcome(PHOTO, given=signals(scores={}))
+    asks = changed_policy(("media.without_evidence", "review"))
+    found = outcome(PHOTO, given=signals(scores={}), by=asks)
     decision = found.decision
     assert (decision.status, decision.action, decision.stage) == (
         "pending_review",
@@ -204,8 +205,7 @@ def test_media_is_interim_until_its_evidence_comes() -> None:
     assert found.review is not None
     assert found.review.why == "interim"
     assert found.feedback == ()
-    waits = changed_policy(("media.without_evidence", "wait"))
-    assert outcome(PHOTO, given=signals(scores={}), by=waits).review is None
+    assert outcome(PHOTO, given=signals(scores={})).review is None
 
 
 def test_an_edit_and_a_later_case_have_their_own_ids() -> None:

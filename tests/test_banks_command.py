@@ -211,7 +211,7 @@ def test_running_jobs_are_told(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     text = "version: 1\nbanks: [{id: gore, kind: md5, category: gore}]\n"
     Topic.current, Topic.job = {}, MediaBanks.parse(text)
     words = ("add", "gore", "--id", "x", "--hash", "cd" * 32, "--publish")
-    assert "REFUSED: bank/gore." in run(folder, *words, code=1)
+    assert "REFUSED: media_bank/gore." in run(folder, *words, code=1)
 
 
 def test_the_bench_measures_what_it_says(tmp_path: Path) -> None:

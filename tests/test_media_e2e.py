@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from schemas.decision import Decision
 from schemas.evidence import MediaEvidence, decode_evidence
 from schemas.settings import Settings
 from scripts.cli.consume import Record, open_consumer, poll
@@ -16,9 +17,12 @@ from scripts.cli.flink_cluster import FlinkCluster
 from tests.fakes import payload
 from tests.media_kit import clip, lettering, photo, png_bomb, saved, write_colours
 from tests.running_cluster import Submitter
-from tests.running_job import RunningJob, line, publish
+from tests.running_job import Answers, RunningJob, line, publish
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+
+
+POISON = payload("p", text=None, content_type="image")
 
 
 class RunningMediaJob(RunningJob):
@@ -117,7 +121,7 @@ def test_media_become_evidence_whatever_they_are(stack_settings: Settings, tmp_p
         lines.append(line(value, b"somebody", kind))
     refused = payload("refused", "u", text=None, content_type="image", media_uri="http://10.0.0.1/")
     text = payload("text", "u")
-    poison = [b"", b"{", b"null", b"\xff", payload("p", text=None, content_type="image")]
+    poison = [b"", b"{", b"null", b"\xff", POISON]
     lines += [line(value, b"u", "image") for value in (refused, text, *poison)]
     publish(stack_settings, lines)
     with RunningMediaJob(
@@ -150,6 +154,43 @@ def test_media_become_evidence_whatever_they_are(stack_settings: Settings, tmp_p
         "noise.mp4": ("malformed", "probe"),
         "refused": ("refused", "fetch"),
     }
+    check_decisions(stack_settings, found, tmp_path)
+
+
+def check_decisions(settings: Settings, evidence: dict[str, MediaEvidence], folder: Path) -> None:
+    """The moderation job, on the same topics: held first, then decided with what was found."""
+    banks = folder / "media_banks.yaml"
+    known = evidence["photo.jpg"].hashes.pdq[3]  # as it is when it is turned
+    banks.write_text(
+        "version: 1\n"
+        "banks:\n"
+        f"  - {{id: known, kind: pdq, category: csam, entries: [{{hash: '{known}', id: one}}]}}\n"
+    )
+    with RunningJob(
+        settings, folder / "moderation", "--bounded", SLUICE_CASCADE__MEDIA_BANKS=str(banks)
+    ) as job:
+        assert job.wait() == 0
+    answers = Answers(settings)
+    answers.until(lambda a: a.count() >= 2 * len(evidence) + 1, timeout_s=60)
+    answers.settle()
+    answers.close()
+    by_content: dict[str, list[Decision]] = {}
+    for decision in answers.decisions():
+        by_content.setdefault(decision.content_id, []).append(decision)
+    assert len(by_content.pop("text")) == 1
+    assert set(by_content) == set(evidence)
+    for held, final in by_content.values():
+        assert (held.revision, held.interim, final.revision, final.interim) == (0, True, 1, False)
+    final = {name: each[1] for name, each in by_content.items()}
+    assert (final["photo.jpg"].action, final["photo.jpg"].category) == ("remove", "csam")
+    (match,) = [each for each in final["photo.jpg"].evidence if each.kind == "bank"]
+    assert (match.id, match.source) == ("known/one", "pixels")
+    # Nobody knows what they show, or no model looked for everything: people decide.
+    for name in ("bomb.png", "empty.png", "page.png", "noise.mp4", "refused"):
+        assert (final[name].status, final[name].degraded) == ("pending_review", ["evidence"])
+    assert "evidence.self_harm" in final["film.mp4"].degraded
+    letters = {letter.raw for letter in answers.letters()}
+    assert letters == {b"", b"{", b"null", b"\xff", POISON}
 
 
 def test_on_a_cluster_it_goes_on_when_its_processes_are_killed(

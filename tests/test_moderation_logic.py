@@ -55,7 +55,7 @@ def letter(records: Sequence[Record]) -> DeadLetter:
 
 def test_an_upload_waits_for_its_tick_and_leaves_once() -> None:
     logic, state = make(), Memory()
-    assert logic.on_upload("u1", arrived(payload()), state) == ()
+    assert logic.on_record("u1", arrived(payload()), state) == ()
     (decision,) = decisions(logic.on_tick("u1", state))
     assert decision.content_id == "c1"
     assert decision.latency_ms == 7
@@ -63,7 +63,7 @@ def test_an_upload_waits_for_its_tick_and_leaves_once() -> None:
 
 
 def test_a_refused_payload_leaves_at_once_with_its_bytes_and_place() -> None:
-    dead = letter(make().on_upload("u1", arrived(b"\xff\x00", 42), Memory()))
+    dead = letter(make().on_record("u1", arrived(b"\xff\x00", 42), Memory()))
     assert dead.raw == b"\xff\x00"
     assert (dead.partition, dead.offset, dead.error_kind) == (1, 42, "encoding")
     wire = msgspec.to_builtins(dead)
@@ -71,7 +71,7 @@ def test_a_refused_payload_leaves_at_once_with_its_bytes_and_place() -> None:
 
 
 def test_another_users_key_is_refused_by_name() -> None:
-    dead = letter(make().on_upload("u2", arrived(payload(user_id="u1")), Memory()))
+    dead = letter(make().on_record("u2", arrived(payload(user_id="u1")), Memory()))
     assert dead.error_kind == "key_mismatch"
     assert dead.field == "$.user_id"
 
@@ -81,7 +81,7 @@ def test_one_poisoned_upload_does_not_take_its_batch_with_it() -> None:
     states = {f"u{i}": Memory() for i in range(4)}
     for i, (user, state) in enumerate(states.items()):
         text = "boom" if i == 2 else "hello"
-        logic.on_upload(user, arrived(payload(f"c{i}", user, text=text), i), state)
+        logic.on_record(user, arrived(payload(f"c{i}", user, text=text), i), state)
     emitted = [r for user, state in states.items() for rs in logic.on_tick(user, state) for r in rs]
     assert [r.topic for r in emitted] == [
         TOPICS.decisions,
@@ -95,14 +95,14 @@ def test_one_poisoned_upload_does_not_take_its_batch_with_it() -> None:
 
 
 def test_an_error_while_preparing_is_a_dead_letter_too() -> None:
-    dead = letter(make().on_upload("u1", arrived(payload(text="boom at once")), Memory()))
+    dead = letter(make().on_record("u1", arrived(payload(text="boom at once")), Memory()))
     assert dead.error_kind == "internal"
 
 
 def test_what_waited_before_a_restart_is_decided_after_it_with_the_same_features() -> None:
     before, state = make(), Memory()
     for i in range(3):
-        before.on_upload("u1", arrived(payload(f"c{i}"), i), state)
+        before.on_record("u1", arrived(payload(f"c{i}"), i), state)
     expected = decisions(before.on_tick("u1", Memory(state.stored)))
     after = make()  # nothing in memory, the value as it was checkpointed
     assert decisions(after.on_tick("u1", state)) == expected
@@ -112,17 +112,17 @@ def test_what_waited_before_a_restart_is_decided_after_it_with_the_same_features
 
 def test_an_upload_after_a_restart_joins_what_waited() -> None:
     before, state = make(), Memory()
-    before.on_upload("u1", arrived(payload("c0")), state)
+    before.on_record("u1", arrived(payload("c0")), state)
     after = make()
-    after.on_upload("u1", arrived(payload("c1")), state)
+    after.on_record("u1", arrived(payload("c1")), state)
     found = decisions(after.on_tick("u1", state))
     assert [(d.content_id, d.features["uploads_1d"]) for d in found] == [("c0", 1), ("c1", 2)]
 
 
 def test_a_waiting_upload_that_new_limits_refuse_becomes_a_dead_letter() -> None:
     before, state = make(), Memory()
-    before.on_upload("u1", arrived(payload(text="boom at once")[:-1] + b"}"), Memory())
-    before.on_upload("u1", arrived(payload("c0"), 5), state)
+    before.on_record("u1", arrived(payload(text="boom at once")[:-1] + b"}"), Memory())
+    before.on_record("u1", arrived(payload("c0"), 5), state)
 
     class Strict(FakeBrain):
         def prepare(self, raw: bytes, broker_ms: int) -> NoReturn:
@@ -143,7 +143,7 @@ def test_a_value_that_cannot_be_read_starts_anew_and_is_counted() -> None:
         metrics=metrics,
     )
     state = Memory(b"\x09garbage")
-    logic.on_upload("u1", arrived(payload()), state)
+    logic.on_record("u1", arrived(payload()), state)
     assert len(decisions(logic.on_tick("u1", state))) == 1
     assert metrics.value("state_resets") == 1
 
@@ -152,7 +152,7 @@ def test_a_redelivery_gives_the_same_decision_and_does_not_count() -> None:
     logic, state = make(), Memory()
     first: list[Decision] = []
     for content in ("a", "b", "a", "c", "b"):
-        logic.on_upload("u1", arrived(payload(content)), state)
+        logic.on_record("u1", arrived(payload(content)), state)
         first += decisions(logic.on_tick("u1", state))
     counts: dict[str, set[float]] = {}
     for decision in first:
@@ -182,7 +182,7 @@ def test_with_crashes_nothing_is_lost_and_answers_of_one_id_agree(
     for what, user, number in steps:
         if what == "upload":
             content = f"{user}{number}"
-            logic.on_upload(user, arrived(payload(content, user)), states[user])
+            logic.on_record(user, arrived(payload(content, user)), states[user])
             sent.append(content)
         elif what == "tick":
             answers += decisions(logic.on_tick(user, states[user]))
@@ -225,4 +225,4 @@ def test_metrics_are_handed_on_as_growth() -> None:
 
 @pytest.mark.parametrize("raw", [b"", b"null", b"[]", b'"x"', b"{", b"{}"])
 def test_nothing_that_is_no_upload_raises(raw: bytes) -> None:
-    assert letter(make().on_upload("u1", arrived(raw), Memory())).raw == raw
+    assert letter(make().on_record("u1", arrived(raw), Memory())).raw == raw

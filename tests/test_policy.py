@@ -324,7 +324,8 @@ def test_an_exception_with_a_condition_holds_back_automatic_measures() -> None:
 
 def test_media_without_evidence_is_held() -> None:
     photo = {"content_type": "image", "media_uri": "s3://b/1.png", "text": None}
-    bare = policy().interim(signals(on=photo, scores={}, degraded=("evidence",)), {})
+    asks = changed_policy(("media.without_evidence", "review"))
+    bare = asks.interim(signals(on=photo, scores={}, degraded=("evidence",)), {})
     assert (bare.status, bare.action, bare.interim) == ("pending_review", "review", True)
     assert (bare.category, bare.review_why, bare.tier) == ("", "interim", 2)
     assert (bare.probability, bare.confidence, bare.appealable) == (0.5, 0.5, True)
@@ -335,8 +336,7 @@ def test_media_without_evidence_is_held() -> None:
 
 def test_media_settings() -> None:
     photo = signals(on={"content_type": "image", "media_uri": "s3://b/1.png"})
-    waits = changed_policy(("media.without_evidence", "wait"))
-    assert waits.interim(photo, CLEAN).review_why == ""
+    assert policy().interim(photo, CLEAN).review_why == ""
     rejects = changed_policy(("media.caption_may_reject", True))
     verdict = rejects.interim(photo, scored(threat=0.99))
     assert (verdict.action, verdict.interim) == ("remove", False)

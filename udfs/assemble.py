@@ -122,8 +122,13 @@ class Assembler:
         total = sum(scores.values())
         if total != total:  # noqa: PLR0124 - NaN: JSON has none, and the policy took it as missing
             scores = {name: value for name, value in scores.items() if not math.isnan(value)}
+        case = item.case
+        overdue = case is not None and case.evidence is None
         identity = moderation_id(
-            content_id, upload.revision, case_revision, "interim" if interim else "final"
+            content_id,
+            upload.revision,
+            case_revision,
+            "interim" if interim else "overdue" if overdue else "final",
         )
         degraded = list(signals.degraded)
         if interim and "evidence" not in degraded:
@@ -143,6 +148,7 @@ class Assembler:
             identity,
             content_id,
             case_revision,
+            upload.revision,
             upload.content_type,
             upload.user_id,
             upload.community_id,
@@ -186,6 +192,7 @@ class Assembler:
                 {"approve_below": verdict.approve_below, "reject_above": verdict.reject_above},
                 item.broker_ms,
                 moment.timestamp,
+                None if case is None or overdue else msgspec.Raw(case.raw),
             )
         feedback = self._feedback(item, signals, decision, disagreement)
         return Outcome(decision, audit, review, enforcement, feedback)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from types import EllipsisType
 from typing import Final, Literal
 
+from schemas.evidence import MediaEvidence
 from schemas.features import SINGLE, ThreadContext, UserFeatures
 from schemas.language import UNREAD
 from schemas.upload import Upload, decode_upload
@@ -37,6 +38,14 @@ from udfs.language_support import (
     languages_of,
     picker,
     restrain,
+)
+from udfs.media_case import (
+    MatchMedia,
+    MediaBankStage,
+    all_banks_hash,
+    heard,
+    joined,
+    scored_by,
 )
 from udfs.normalise import normalise
 from udfs.policy import Policy
@@ -84,6 +93,7 @@ class Cascade:
         on_stage: told the time of each stage for each batch, in microseconds.
         on_deep: called for each text that the heavy tier has scored.
         shed: what it had no time for; a new one where nothing was shed before.
+        media_banks: known pictures and videos; None to do without.
     """
 
     def __init__(
@@ -106,6 +116,7 @@ class Cascade:
         on_stage: Callable[[str, float], None] = _ignore,
         on_deep: Callable[[], None] = _ignore_text,
         shed: ShedMemory | None = None,
+        media_banks: MatchMedia | None = None,
     ) -> None:
         self.policy = policy
         self.rules = rules
@@ -125,6 +136,7 @@ class Cascade:
         self._on_stage = on_stage
         self._on_deep = on_deep
         self._shed = shed or ShedMemory()
+        self.media_banks = media_banks
         versions = {"fusion": fusion.version}
         self._model = ""
         self._scoring: tuple[Stage, ...] = ()
@@ -144,9 +156,10 @@ class Cascade:
             BankStage(banks, policy.document.banks.act_at),
             RuleStage(rules),
             *self._scoring,
+            *(() if media_banks is None else (MediaBankStage(media_banks),)),
         )
         self._unread = picker(policy.document.unread_language, policy.document.review.sampling.salt)
-        self.applied = Applied(rules.hash, banks.hash, versions)
+        self.applied = Applied(rules.hash, all_banks_hash(banks, media_banks), versions)
         """Hashes and versions that every decision carries, besides the policy's."""
         self._assemble = Assembler(policy, self.applied, audit).assemble
 
@@ -178,6 +191,7 @@ class Cascade:
         banks: ExactBanks | None = None,
         fast_text: Scorer | None = None,
         deep_text: Scorer | EllipsisType | None = ...,
+        media_banks: MatchMedia | None = None,
     ) -> Cascade:
         """The same cascade with some parts replaced; the heavy tier alone can be taken out."""
         return Cascade(
@@ -199,6 +213,7 @@ class Cascade:
             on_stage=self._on_stage,
             on_deep=self._on_deep,
             shed=self._shed,
+            media_banks=media_banks or self.media_banks,
         )
 
     def prepare(self, raw: bytes, broker_ms: int) -> Item:
@@ -217,6 +232,30 @@ class Cascade:
         text = normalise(upload.text)
         return Item(upload, raw, broker_ms, normalised=text, content_hash=content_hash(text))
 
+    def with_evidence(
+        self,
+        item: Item,
+        evidence: MediaEvidence | None,
+        *,
+        raw: bytes = b"",
+        revision: int,
+        asked_ms: int,
+    ) -> Item:
+        """Give a prepared picture or video to be decided again; see `udfs.media_case.heard`."""
+        return heard(
+            item,
+            evidence,
+            raw=raw,
+            revision=revision,
+            asked_ms=asked_ms,
+            normalise=normalise,
+            max_chars=self._max_text_chars,
+        )
+
+    def patience_s(self, upload: Upload) -> float:
+        """How long a picture or video may wait for its evidence, seconds."""
+        return self.policy.document.media.patience_s(upload.priority)
+
     def moderate(self, batch: Sequence[Item], now_ms: float) -> list[Outcome]:
         """Decide a batch.
 
@@ -228,7 +267,8 @@ class Cascade:
             One outcome for each, in order. What an upload gets does not depend on its batch.
         """
         works = [Work(item) for item in batch]
-        self._walk(self.stages, works, int(now_ms))
+        sheets = works + [part.work for work in works for part in work.parts]
+        self._walk(self.stages, sheets, int(now_ms))
         started = time.perf_counter()
         judged = self._judge(works)
         # What a bank or rule had settled but the policy did not act on (a switched-off
@@ -236,14 +276,14 @@ class Cascade:
         again = [
             i
             for i, (work, (_, _, verdict)) in enumerate(zip(works, judged, strict=True))
-            if work.settled and verdict.decided_by not in {"bank", "rule"}
+            if (work.settled or work.parts) and _reopened(work) and not _matched(verdict)
         ]
         if again:
-            reopened = [works[i] for i in again]
-            for work in reopened:
-                work.settled = False
+            reopened = [sheet for i in again for sheet in _reopened(works[i])]
+            for sheet in reopened:
+                sheet.settled = False
             self._walk(self._scoring, reopened, int(now_ms))
-            for i, result in zip(again, self._judge(reopened), strict=True):
+            for i, result in zip(again, self._judge([works[i] for i in again]), strict=True):
                 judged[i] = result
         moment = Moment.of(now_ms)
         outcomes = [
@@ -252,15 +292,16 @@ class Cascade:
                 signals,
                 fused,
                 verdict,
-                scored_by=work.tier or "policy",
+                scored_by=scored_by(work, verdict),
                 evidence=collect_evidence(work, verdict, self.fast_text),
                 moment=moment,
                 cache=work.cache,
+                case_revision=0 if work.item.case is None else work.item.case.revision,
                 disagreement=work.disagreement,
             )
             for work, (signals, fused, verdict) in zip(works, judged, strict=True)
         ]
-        self._remember(works)
+        self._remember(sheets)
         self._on_stage("decide", (time.perf_counter() - started) * 1e6)
         return outcomes
 
@@ -290,16 +331,21 @@ class Cascade:
                 self._store.remember(work.item.content_hash, row)
 
     def _judge(self, works: Sequence[Work]) -> list[tuple[Signals, dict[str, float], Verdict]]:
-        signals = [_signals(work) for work in works]
+        signals = [
+            _signals(work) if work.item.case is None else joined(work, _signals(work))
+            for work in works
+        ]
         fused = self.fusion.fuse(signals)
         policy = self.policy
         return [
             (
                 s,
                 f,
-                self._decide(s, f) if s.upload.content_type == "text" else policy.interim(s, f),
+                policy.interim(s, f)
+                if work.item.case is None and s.upload.content_type != "text"
+                else self._decide(s, f),
             )
-            for s, f in zip(signals, fused, strict=True)
+            for work, s, f in zip(works, signals, fused, strict=True)
         ]
 
     def _decide(self, signals: Signals, fused: dict[str, float]) -> Verdict:
@@ -331,3 +377,12 @@ def _signals(work: Work) -> Signals:
         min(created_ms, item.broker_ms),
         work.degraded,
     )
+
+
+def _reopened(work: Work) -> list[Work]:
+    """Sheets that a bank or rule had settled."""
+    return [sheet for sheet in (work, *(part.work for part in work.parts)) if sheet.settled]
+
+
+def _matched(verdict: Verdict) -> bool:
+    return verdict.decided_by in {"bank", "rule"}

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from schemas.categories import Action, Severity, Status
 from schemas.decision import Audit, Decision, Enforcement, Feedback, ReviewItem
+from schemas.evidence import MediaEvidence
 from schemas.features import SINGLE, ThreadContext, UserFeatures, Velocity
 from schemas.upload import Upload
 
@@ -58,12 +59,52 @@ class Item(msgspec.Struct, frozen=True):
     """None where the upload has no text."""
     content_hash: str = ""
     """SHA-256 (hex) of the normalised text; empty where there is none."""
+    case: MediaCase | None = None
+    """None for a text, and for a picture or video whose evidence is still to come."""
 
     def with_velocity(self, velocity: Velocity) -> Item:
         """Give the same item with the velocity that it was counted with."""
         return Item(
-            self.upload, self.raw, self.broker_ms, velocity, self.normalised, self.content_hash
-        )
+            self.upload, self.raw, self.broker_ms, velocity, self.normalised, self.content_hash,
+            self.case,
+        )  # fmt: skip
+
+    @property
+    def asked_ms(self) -> int:
+        """Broker time of what asks for a decision now: the evidence, or the upload itself."""
+        return self.broker_ms if self.case is None else self.case.asked_ms
+
+    @property
+    def identity(self) -> tuple[str, int, int, str]:
+        """The same for every redelivery, and another for each revision of a case."""
+        upload = self.upload
+        revision = 0 if self.case is None else self.case.revision
+        return (upload.content_id, upload.revision, revision, self.content_hash)
+
+
+class SeenText(msgspec.Struct, frozen=True):
+    """A text that was seen or heard in an upload's media."""
+
+    source: Literal["ocr", "qr", "transcript"]
+    place: int
+    """Among the texts of the evidence record, from 0."""
+    seconds: float | None
+    item: Item
+    """As if the author had written it."""
+
+
+class MediaCase(msgspec.Struct, frozen=True):
+    """A picture or video that is decided again: with its evidence, or because none came."""
+
+    revision: int
+    """Of the decision to be made, 1 or more."""
+    asked_ms: int
+    """Broker time of the evidence, or when its deadline had passed; ms since the epoch."""
+    evidence: MediaEvidence | None = None
+    """None: it did not come in time."""
+    raw: bytes = b""
+    """The evidence as it came; goes into the audit record."""
+    texts: tuple[SeenText, ...] = ()
 
 
 class Outcome(msgspec.Struct, frozen=True):

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+import msgspec
+
 from schemas.decision import Evidence
 from udfs.assemble import bank_evidence, rule_evidence
-from udfs.contracts import NormalisedText, Scorer, Verdict
+from udfs.contracts import NormalisedText, Scorer, SeenText, Verdict
+from udfs.media_case import loudest, pixel_evidence, seen_in_pixels
 from udfs.stages import Work
 
 MAX_SPANS: Final = 5
@@ -20,18 +23,45 @@ def collect_evidence(work: Work, verdict: Verdict, scorer: Scorer | None) -> lis
     Rule and bank matches are always listed, those that only observe included. Spans of the
     model are computed only where the verdict acts on its scores: they cost as much as scoring.
     """
-    found = [bank_evidence(match, "text") for match in work.banks]
-    found += [rule_evidence(match, "text") for match in work.rules]
+    found = _matches(work, None)
+    case = work.item.case
+    if case is not None:
+        found += [bank_evidence(match, "pixels") for match in work.media]
+        for seen, part in work.parts:
+            found += _matches(part, seen)
+        found += pixel_evidence(case, verdict)
     if verdict.action == "allow":
         return found
-    text = work.item.normalised
+    loud, seen_in = (work, None) if case is None else loudest(work, verdict.category)
+    text = loud.item.normalised
     if text is not None:
         # The fusion may decide by scores where no model runs.
-        if scorer and verdict.decided_by == "scores" and verdict.category in scorer.categories:
-            found += _spans(text, verdict.category, scorer)
+        if (
+            scorer
+            and verdict.decided_by == "scores"
+            and verdict.category in scorer.categories
+            and not seen_in_pixels(work, verdict)
+        ):
+            found += [_seen(each, seen_in) for each in _spans(text, verdict.category, scorer)]
         if text.evasion > 0:
-            found.append(Evidence(kind="evasion", id="disguise", weight=round(text.evasion, 4)))
+            disguise = Evidence(kind="evasion", id="disguise", weight=round(text.evasion, 4))
+            found.append(_seen(disguise, seen_in))
     return found
+
+
+def _matches(work: Work, seen: SeenText | None) -> list[Evidence]:
+    found = [bank_evidence(match, "text") for match in work.banks]
+    found += [rule_evidence(match, "text") for match in work.rules]
+    return [_seen(each, seen) for each in found] if seen is not None else found
+
+
+def _seen(evidence: Evidence, seen: SeenText | None) -> Evidence:
+    """Say in which of the media's texts it was found."""
+    if seen is None:
+        return evidence
+    return msgspec.structs.replace(
+        evidence, source=seen.source, found=seen.place, seconds=seen.seconds
+    )
 
 
 def _spans(text: NormalisedText, category: str, scorer: Scorer) -> list[Evidence]:

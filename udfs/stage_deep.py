@@ -41,19 +41,17 @@ class ShedMemory:
 
     def __init__(self, most: int = 10_000) -> None:
         self._most = most
-        self._keys: OrderedDict[tuple[str, int], None] = OrderedDict()
+        self._keys: OrderedDict[tuple[str, int, int, str], None] = OrderedDict()
 
     def __contains__(self, work: object) -> bool:
         """Whether this upload was shed before."""
         if not self._keys or not isinstance(work, Work):
             return False
-        upload = work.item.upload
-        return (upload.content_id, upload.revision) in self._keys
+        return work.item.identity in self._keys
 
     def add(self, work: Work) -> None:
         """Remember one."""
-        upload = work.item.upload
-        self._keys[upload.content_id, upload.revision] = None
+        self._keys[work.item.identity] = None
         if len(self._keys) > self._most:
             self._keys.popitem(last=False)
 
@@ -107,7 +105,7 @@ class DeepTextStage:
         for works in contents:
             if any(work.item.velocity.duplicate for work in works):
                 again.append(works)
-            elif 0 < limits.late_after_ms < now_ms - works[0].item.broker_ms:
+            elif 0 < limits.late_after_ms < now_ms - works[0].item.asked_ms:
                 self._shed(works)
             else:
                 waiting.append(works)

@@ -8,13 +8,21 @@ settled the next does not score. To add a stage: a class with `name` and `run`, 
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
 from schemas.features import ThreadContext, UserFeatures
 from udfs.banks import ExactBanks
-from udfs.contracts import BankMatch, CachedAssessment, Item, Lookups, RuleMatch, Scorer
+from udfs.contracts import (
+    BankMatch,
+    CachedAssessment,
+    Item,
+    Lookups,
+    RuleMatch,
+    Scorer,
+    SeenText,
+)
 from udfs.decision_cache import LocalCache
 from udfs.rules import RuleSet
 
@@ -35,6 +43,8 @@ class Work:
         "disagreement",
         "fresh",
         "item",
+        "media",
+        "parts",
         "rules",
         "scores",
         "settled",
@@ -59,6 +69,20 @@ class Work:
         """The scores were computed now and are worth remembering."""
         self.settled = False
         """A definitive match decides: no model needs to look."""
+        self.media: Sequence[BankMatch] = ()
+        """Known pictures and videos; `banks` are known texts."""
+        case = item.case
+        self.parts: Sequence[Part] = (
+            () if case is None else [Part(seen, Work(seen.item)) for seen in case.texts]
+        )
+        """Sheets of the texts that were seen or heard in the upload's media."""
+
+
+class Part(NamedTuple):
+    """The sheet of one text that was seen or heard."""
+
+    seen: SeenText
+    work: Work
 
 
 class Stage(Protocol):

@@ -117,12 +117,12 @@ def publish_deltas(
     settings = load_settings(profile)
     refused = False
     with ControlTopic(settings) as topic:
-        earlier = [key for key in topic.read().current if key.startswith(f"bank/{bank}.")]
+        earlier = [key for key in topic.read().current if key.startswith(f"media_bank/{bank}.")]
         for body in bodies:
             moment = now()
             name = f"{bank}.{moment:%Y%m%dT%H%M%S%f}"
             message = ControlMessage(
-                kind="bank", name=name, text=delta_text(body), file=f"banks/{bank}",
+                kind="media_bank", name=name, text=delta_text(body), file=f"banks/{bank}",
                 author=getpass.getuser(), published_at=moment,
             )  # fmt: skip
             topic.publish(message)

@@ -32,7 +32,10 @@ out: Final = Console(highlight=False, width=None if sys.stdout.isatty() else 160
 ProfileOption = Annotated[str, typer.Option(help="Profile that names broker, topics and files.")]
 TimeoutOption = Annotated[float, typer.Option(min=0.1, help="Seconds to wait for answers.")]
 KeyArgument = Annotated[
-    str, typer.Argument(help="rules, policy, communities, switches, bank/NAME or model/NAME.")
+    str,
+    typer.Argument(
+        help="rules, policy, communities, switches, bank/NAME, media_bank/NAME or model/NAME."
+    ),
 ]
 
 _MARKS: Final[dict[str, ControlKind]] = {
@@ -40,6 +43,7 @@ _MARKS: Final[dict[str, ControlKind]] = {
     "categories": "policy",
     "communities": "communities",
     "bank": "bank",
+    "media_bank": "media_bank",
     "folder": "model",
     "observe_only": "switches",
     "disabled_categories": "switches",

@@ -119,7 +119,7 @@ def _answers(source: BinaryIO, settings: Settings) -> Iterator[Sequence[Record]]
         raw = _payload(text, base)
         state.key = _user_of(raw)
         arrived = Arrived(raw, "file", 0, number, int(_now_ms()), SINGLE)
-        waiting.append((state.key, logic.on_upload(state.key, arrived, state)))
+        waiting.append((state.key, logic.on_record(state.key, arrived, state)))
         if len(waiting) == _BATCH:
             yield from _in_order(logic, state, waiting)
             waiting = []

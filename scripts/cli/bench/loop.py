@@ -126,7 +126,7 @@ class BareLoop:
                 if state is None:
                     state = keys[key] = states.get(key) or states.setdefault(key, _Value())
                 arrived = Arrived(made.value, "loop", 0, offset, now, SINGLE)
-                records += len(logic.on_upload(key, arrived, state))
+                records += len(logic.on_record(key, arrived, state))
             for key, state in keys.items():
                 for scored in logic.on_tick(key, state):
                     records += len(scored)
