@@ -10,6 +10,8 @@ from schemas.policy_parts import Part
 
 Token = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^A-Z]+$")]
 
+Word = Annotated[str, Field(min_length=3, max_length=24, pattern=r"^[a-z]+$")]
+
 
 class NormaliseConfig(Part):
     """Tables of whole tokens, in lower case."""
@@ -24,6 +26,9 @@ class NormaliseConfig(Part):
     lexicon: str = ""
     """File of English words beside this one, one a line, by which disguises without a plain shape
     are read (`id!ot`, `idio.t`); empty: they are left."""
+    guarded: tuple[Word, ...] = ()
+    """Words of abuse whose misspelt and split forms (`idoit`, `st upid`) are read wherever they
+    stand; forms that are words themselves, or two, are left."""
     i_words: tuple[Token, ...] = ()
     """Words with a first letter that is no pronoun when they are spelled out."""
 

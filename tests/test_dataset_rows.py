@@ -89,7 +89,7 @@ def test_abusive_and_harmless_rows_are_disguised_alike() -> None:
     made = balance.disguised(rows, AugmentConfig(share=0.3, tricks=TRICKS), rng)
     toxic = sum(copy.positive for copy in made)
     assert 0.4 < toxic / len(made) < 0.6
-    assert 0.25 < len(made) / len(rows) <= 0.35
+    assert 0.2 < len(made) / len(rows) <= 0.35  # what normalisation undoes is left out
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,8 @@ from schemas.yaml_source import YamlSource
 from udfs import normalise_leet as leet
 from udfs import normalise_unicode as unicode
 from udfs import normalise_words as words
-from udfs.normalise_lexicon import Lexicon, may_hide
+from udfs.normalise_lexicon import Lexicon
+from udfs.normalise_recover import Recovery, variants
 from udfs.normalise_work import OffsetMap, Work
 
 VERSION: Final = 1
@@ -138,11 +139,15 @@ class Normaliser:
     def __init__(self, config: NormaliseConfig, lexicon: Lexicon | None = None) -> None:
         self._keep = frozenset(config.keep)
         self._lexicon = lexicon or Lexicon(())
-        self._spelled = words.SpelledWords(self._keep, frozenset(config.i_words))
-        self._short_forms = words.ShortForms(config.abbreviations)
+        self._recovery = Recovery(self._lexicon)
+        self._spelled = words.SpelledWords(
+            self._keep, frozenset(config.i_words), self._recovery.cuts
+        )
+        forms = {**variants(config.guarded, self._lexicon), **config.abbreviations}
+        self._short_forms = words.ShortForms(forms)
         self._repeats = words.Repeats(config.keep_repeats)
         self._triggers = ahocorasick_rs.AhoCorasick(
-            sorted({*_TRIGGERS, *config.abbreviations}),
+            sorted({*_TRIGGERS, *forms}),
             implementation=ahocorasick_rs.Implementation.DFA,
         )
 
@@ -199,7 +204,9 @@ class Normaliser:
                 return None
         if self._triggers.find_matches_as_indexes(low) or words.may_spell(low):
             return None
-        if may_hide(low) and any(self._lexicon.edits(low)):
+        if any(self._lexicon.edits(low)):
+            return None
+        if self._recovery.spelling(low) or (not low.isascii() and self._recovery.pictures(low)):
             return None
         return low
 
@@ -214,7 +221,7 @@ class Normaliser:
 
     def _once(self, work: Work) -> None:
         if work.text.isascii():
-            if not work.text.isprintable():
+            if not work.text.isprintable() and unicode.INVISIBLE.search(work.text):
                 work.invisible()
             work.lower()
         else:
@@ -228,13 +235,23 @@ class Normaliser:
         edits = self._short_forms.edits(work.text)
         masked = sum(not work.text[start:end].replace(" ", "").isalpha() for start, end, _ in edits)
         work.edit(edits, "leet", masked)
-        # Separators and letters are read in one go: places in the text are of before.
-        read = self._lexicon.edits(work.text)
-        work.count("spelled", len(read.spelled))
-        work.edit(sorted(read.spelled + read.leet), "leet", len(read.leet))
+        self._read(work)
+        if not work.text.isascii():
+            work.edit(self._recovery.pictures(work.text))
+        if work.is_disguised():
+            self._read(work, known=True)
+            edits = self._recovery.joined(work.text)
+            work.edit(edits, "spelled", len(edits))
+        work.edit(self._recovery.spelling(work.text))
         edits, places = self._repeats.edits(work.text)
         work.edit(edits, "repeats", len(places) if edits else 0)
         work.elongated = sorted({*work.elongated, *places})
+
+    def _read(self, work: Work, *, known: bool = False) -> None:
+        # Separators and letters are read in one go: places in the text are of before.
+        read = self._lexicon.edits(work.text, known=known)
+        work.count("spelled", len(read.spelled))
+        work.edit(sorted(read.spelled + read.leet), "leet", len(read.leet))
 
 
 def load_normaliser(path: Path = CONF / "normalise.yaml") -> Normaliser:

@@ -10,12 +10,11 @@ from __future__ import annotations
 import itertools
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from schemas.errors import ConfigError
-from udfs.normalise_leet import URL
 from udfs.normalise_unicode import Edit
 
 LEAST: Final = 4
@@ -38,9 +37,13 @@ _SHORT: Final = frozenset(
         "was way wet who why win yes yet you re un de co ex x y e u r n"
     )
 )
-"""Words too short for the dictionary: what is made of words is left alone."""
+"""Parts of tokens that are words by themselves, or stand before them: what is made of such is left
+alone."""
+_UNITS: Final = re.compile(
+    r"\d(?:in|am|pm|ft|ad|bc|lb|ml|mm|gb|tb|mb|kg|ha|hr|ed|er|ly)|1st|2nd|3rd|[04-9]th"
+)
+"""Figures with a unit, which might be read as short words."""
 _SUFFIXES: Final = ("s", "es", "ed", "d", "er", "ers", "ing", "ly", "y")
-_TOKEN: Final = re.compile(rf"{URL}|[^\s]+")
 _ADDRESS: Final = re.compile(
     r"(?:https?://|www\d?\.)|[\w.+\-]+@[\w\-]+\.|^@\w|^#|^[\w\-]+(?:\.[\w\-]+)*"
     r"\.(?:com|net|org|io|edu|gov|uk|de|fr|ru|tv|me|info|biz|co|us|ca|eu|js|py|txt|pdf|jpg|png|html?)"
@@ -49,6 +52,8 @@ _ADDRESS: Final = re.compile(
 _EDGE_LEFT: Final = "\"'([{<*_~\u201c\u2018«.,;:-#"
 _EDGE_RIGHT: Final = "\"')]}>*_~\u201d\u2019».,;:!?-…"
 _PICTURE_INSIDE: Final = re.compile(r"[a-z][^\w\s\x00-\x7f]+[a-z]")
+_SUSPECT: Final = re.compile(rb"lpp?l|gl|lg|xl")
+_SIGN: Final = re.compile(r"[^a-z\s]")
 
 
 def _shape(sign: str) -> str:
@@ -82,16 +87,41 @@ def may_hide(text: str) -> bool:
     return not plain and _PICTURE_INSIDE.search(text) is not None
 
 
+def _suspects(text: str) -> Iterator[tuple[int, int]]:
+    """Start and end of each token in which a sign stands beside letters."""
+    shape = text.encode("latin-1", "replace").translate(_SHAPES)
+    places = [m.start() for m in _SUSPECT.finditer(shape)]
+    if not text.isascii():
+        places += [m.start() for m in _PICTURE_INSIDE.finditer(text)]
+        places.sort()
+    return _tokens_at(text, places)
+
+
+def _tokens_at(text: str, places: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Start and end of each token at one of the places, which rise; once each."""
+    seen = 0
+    for place in places:
+        if place >= seen:
+            first = max(text.rfind(" ", 0, place) + 1, seen)
+            seen = text.find(" ", place)
+            if seen < 0:
+                seen = len(text)
+            yield first, seen
+
+
 class Lexicon:
     """Reads disguised words by a dictionary.
 
     Args:
-        words: lower case ASCII letters; those shorter than `LEAST` are not used.
+        words: lower case ASCII letters, the commonest first. Those shorter than `LEAST` are only
+            looked for where a text is known to be disguised.
         keep: tokens that are left alone.
     """
 
     def __init__(self, words: Iterable[str], keep: frozenset[str] = frozenset()) -> None:
-        self._words = frozenset(word for word in words if len(word) >= LEAST)
+        self.rank = {word: place for place, word in enumerate(words)}
+        """Place of each word by how common it is, from 0."""
+        self._words = frozenset(word for word in self.rank if len(word) >= LEAST)
         self._keep = keep
 
     @classmethod
@@ -128,30 +158,43 @@ class Lexicon:
                     return True
         return False
 
-    def edits(self, text: str) -> Read:
-        """Find disguised words in a lower-case text."""
-        if not may_hide(text):
+    def edits(self, text: str, *, known: bool = False) -> Read:
+        """Find disguised words in a lower-case text.
+
+        Args:
+            text: single spaces between words.
+            known: the text is known to be disguised: short words are read too, and what might be
+                a name, a number or two words elsewhere.
+        """
+        if known:
+            places: Iterable[int] = [m.start() for m in _SIGN.finditer(text)]
+            tokens = _tokens_at(text, places)
+        elif may_hide(text):
+            tokens = _suspects(text)
+        else:
             return _NOTHING
         spelled: list[Edit] = []
         leet: list[Edit] = []
-        for m in _TOKEN.finditer(text):
-            token = m[0]
-            if token.isalpha() or len(token) < LEAST or len(token) > 2 * _MOST_CHARS:
+        for start, end in tokens:
+            token = text[start:end]
+            # Nobody puts a picture into a word for another reason.
+            bold = known or (not token.isascii() and bool(_PICTURE_INSIDE.search(token)))
+            if len(token) < LEAST - bold or len(token) > 2 * _MOST_CHARS or token.isalpha():
                 continue
-            found = self._read(token)
+            found = self._read(token, bold=bold)
             if found is not None:
                 first, last, word, signs = found
-                edit = (m.start() + first, m.start() + last, word)
-                (leet if signs else spelled).append(edit)
+                (leet if signs else spelled).append((start + first, start + last, word))
         return Read(spelled, leet) if spelled or leet else _NOTHING
 
-    def _read(self, token: str) -> tuple[int, int, str, bool] | None:
+    def _read(self, token: str, *, bold: bool) -> tuple[int, int, str, bool] | None:
         """First and last place of a word in a token, the word, and whether signs stood for letters.
 
         The whole token first, then without what may be punctuation around it: in `$uch` the sign
         is a letter, in `($uch)` too, in `idiot!` it is none.
         """
-        if token in self._keep or sum(map(_is_letter, token)) < 2 or _ADDRESS.search(token):
+        least = 1 if bold else 2
+        if token in self._keep or sum(map(_is_letter, token)) < least:
             return None
         inner = token.lstrip(_EDGE_LEFT)
         first = len(token) - len(inner)
@@ -159,7 +202,15 @@ class Lexicon:
         last = first + len(core)
         if len(core) > _MOST_CHARS or core in self._keep:
             return None
+        # In a disguised text `@nd` is no name, and `5@y5.` no address.
+        if _ADDRESS.search(core.lstrip("@") if bold else token):
+            return None
         if core.isalpha() and core.isascii():
+            return None
+        if bold:
+            for word, signs in self._bold_readings(core):
+                if len(word) >= LEAST - 1 and (word in self.rank or word in self):
+                    return first, last, word, signs
             return None
         for word, signs in self._readings(core):
             if len(word) >= LEAST and word in self:
@@ -180,10 +231,24 @@ class Lexicon:
             if letters == len(base) or letters * 2 < len(base) + (base != core):
                 continue
             # Names and numbers: `!enter`, `11am`, `raid5`, `html5`.
-            if base[0] in "!1" or (base[-1].isdigit() and self._is_word(base.rstrip("0123456789"))):
+            if base[0] in "!1" and (len(base) < LEAST + 1 or self._is_word(base[1:])):
                 continue
-            readings = itertools.islice(itertools.product(*choices), _MOST_READINGS)
-            yield from (("".join(reading), True) for reading in readings)
+            if base[-1].isdigit() and self._is_word(base.rstrip("0123456789")):
+                continue
+            yield from _spelt(choices)
+
+    def _bold_readings(self, core: str) -> Iterator[tuple[str, bool]]:
+        joined, parts = _joined(core)
+        if len(parts) > 1 and _is_plain(joined):
+            yield joined, False
+        if _UNITS.fullmatch(core):
+            return
+        for base in (core, joined) if joined != core else (core,):
+            choices = [_LETTERS.get(sign, sign) for sign in base]
+            if _is_plain("".join(choice[0] for choice in choices)) and not _is_plain(base):
+                if base[-2:].isdigit() and self._is_word(base.rstrip("0123456789")):
+                    continue
+                yield from _spelt(choices)
 
     def _is_word(self, part: str) -> bool:
         return part in _SHORT or part in self
@@ -203,6 +268,11 @@ def _joined(core: str) -> tuple[str, list[str]]:
     if part:
         parts.append(part)
     return "".join(parts), parts
+
+
+def _spelt(choices: Sequence[str]) -> Iterator[tuple[str, bool]]:
+    readings = itertools.islice(itertools.product(*choices), _MOST_READINGS)
+    return (("".join(reading), True) for reading in readings)
 
 
 def _is_letter(sign: str) -> bool:

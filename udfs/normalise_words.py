@@ -7,7 +7,7 @@ list of edits.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 import ahocorasick_rs
@@ -116,9 +116,10 @@ def _one_alphabet(word: str, text_is_latin: bool) -> str:
 
 _LETTER: Final = r"[a-z013457@$\u00df-\u00f6\u00f8-\u024f]"
 _SPELLED: Final = re.compile(
-    rf"(?<![^\W_])(?<![@$]){_LETTER}"
+    rf"(?<![^\W_])(?<![@$])(?<![a-z]'){_LETTER}"
     r"([ ._\-]{1,3}|[*/|~,+·•]{1,2}|[*/|~,+·•] | [*/|~,+·•\-] )"
-    rf"{_LETTER}(?:\1{_LETTER})+(?![^\W_])(?![@$])"
+    # What follows may be a word that is spelled out by another separator: `s u c h a_n`.
+    rf"{_LETTER}(?:\1{_LETTER})+(?![^\W_])(?![@$])(?!(?!\1)[._\-*/|~,+·•]{{1,2}}{_LETTER})"
     r"|(?<![^\W_])[\u0400-\u04ff]([ ._\-]{1,3})[\u0400-\u04ff]"
     r"(?:\2[\u0400-\u04ff]){2,}(?![^\W_])"
 )
@@ -136,11 +137,18 @@ class SpelledWords:
     Args:
         keep: tokens that are no leet.
         i_words: words with a first letter that is not the pronoun.
+        cuts: where the words of a run of letters end, but for the last; nothing for one word.
     """
 
-    def __init__(self, keep: frozenset[str], i_words: frozenset[str]) -> None:
+    def __init__(
+        self,
+        keep: frozenset[str],
+        i_words: frozenset[str],
+        cuts: Callable[[str], tuple[int, ...]] = lambda _: (),
+    ) -> None:
         self._keep = keep
         self._i_words = i_words
+        self._cuts = cuts
 
     def edits(self, text: str, cased: str) -> tuple[list[Edit], list[tuple[int, int]], int]:
         """Find the words.
@@ -150,8 +158,9 @@ class SpelledWords:
             cased: the text before it was lowered, if it has the same length.
 
         Returns:
-            Edits that drop the separators, the ranges of the joined words in the edited text,
-            and how many of them are disguises rather than abbreviations like `U.S.A.`.
+            Edits that drop the separators, the ranges in the edited text of what was joined
+            without knowing where words end, and how many runs are disguises rather than
+            abbreviations like `U.S.A.`.
         """
         edits: list[Edit] = []
         ranges: list[tuple[int, int]] = []
@@ -167,11 +176,16 @@ class SpelledWords:
             start, width = m.start(), len(separator)
             if separator.isspace() and self._has_pronoun(joined):
                 start, joined = start + 1 + width, joined[1:]
-            edits += [(at, at + width, "") for at in range(start + 1, m.end() - 1, width + 1)]
-            ranges.append((start - shift, start - shift + len(joined)))
+            ends = self._cuts(joined)
+            edits += [
+                (at, at + width, " " if place in ends else "")
+                for place, at in enumerate(range(start + 1, m.end() - 1, width + 1), start=1)
+            ]
+            if not ends:
+                ranges.append((start - shift, start - shift + len(joined)))
             capitals = len(cased) == len(text) and cased[start : m.end()].isupper()
             disguised += not (capitals and separator == ".")
-            shift += width * (len(joined) - 1)
+            shift += width * (len(joined) - 1) - len(ends)
         return edits, ranges, disguised
 
     def _is_word(self, joined: str, separator: str) -> bool:
@@ -213,7 +227,7 @@ def may_repeat_foreign(text: str) -> bool:
     return bool(_FOREIGN_TRIPLE.search(text))
 
 
-_SPACES: Final = re.compile(r"^\s+|\s+$|(?! (?!\s))\s+")
+_SPACES: Final = re.compile(r"\s+")
 
 
 def spaces(text: str) -> list[Edit]:
@@ -223,6 +237,7 @@ def spaces(text: str) -> list[Edit]:
     return [
         (m.start(), m.end(), " " if m.start() > 0 and m.end() < len(text) else "")
         for m in _SPACES.finditer(text)
+        if m[0] != " " or m.start() == 0 or m.end() == len(text)
     ]
 
 
@@ -259,6 +274,10 @@ def _glued(neighbour: str) -> bool:
 
 # --- repetition ------------------------------------------------------------------------------
 
+_RUN: Final = re.compile(r"([^\W\d_])\1{2,}|([^\w\s]|_)\2{3,}")
+_ADDRESS: Final = re.compile(URL)
+_FARTHEST: Final = 256
+"""Characters before a run in which an address may begin."""
 _COMPOUND_LETTERS: Final = frozenset("fsltnpmrbgdke")
 
 
@@ -270,10 +289,8 @@ class Repeats:
     """
 
     def __init__(self, keep: Iterable[str]) -> None:
-        kept = "|".join(re.escape(token) for token in sorted(keep, key=lambda t: (-len(t), t)))
-        self._pattern = re.compile(
-            rf"{URL}|(?<![^\W_])(?:{kept})(?![^\W_])|([^\W\d_])\1{{2,}}|([^\w\s]|_)\2{{3,}}"
-        )
+        self._keep = frozenset(keep)
+        self._longest = max(map(len, self._keep), default=0)
 
     def edits(self, text: str) -> tuple[list[Edit], list[int]]:
         """Edits, and where in the edited text the shortened letters stand."""
@@ -282,20 +299,33 @@ class Repeats:
         if not _TRIPLE.search(text):
             return edits, places
         shift = 0
-        for m in self._pattern.finditer(text):
+        for m in _RUN.finditer(text):
             start, end = m.span()
+            if self._means_it(text, start, end):
+                continue
             if m[1]:
                 places.append(start - shift)
                 if end - start == 3 and _compound(text, start, end):
                     continue
                 new = m[1] * 2
-            elif m[2]:
-                new = m[2] * 3
             else:
-                continue
+                new = m[2] * 3
             edits.append((start, end, new))
             shift += end - start - len(new)
         return edits, places
+
+    def _means_it(self, text: str, start: int, end: int) -> bool:
+        """Whether a run stands in an address, or is a word that is kept."""
+        token = max(text.rfind(" ", 0, start) + 1, start - _FARTHEST)
+        if _ADDRESS.search(text, token, end):
+            return True
+        first, last = start, end
+        least, most = max(token, end - self._longest - 1), start + self._longest + 1
+        while first > least and text[first - 1].isalnum():
+            first -= 1
+        while last < min(len(text), most) and text[last].isalnum():
+            last += 1
+        return text[first:last] in self._keep
 
 
 def _compound(text: str, start: int, end: int) -> bool:

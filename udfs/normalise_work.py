@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from udfs import normalise_unicode as unicode
 from udfs import normalise_words as words
 from udfs.normalise_unicode import Edit, apply
+
+DISGUISES: Final = ("leet", "spelled", "confusables", "zero_width", "marks")
+"""Signals of tricks that hide words."""
 
 
 class OffsetMap:
@@ -66,6 +70,11 @@ class Work:
         """Add to a signal."""
         if number:
             self.counts[signal] = self.counts.get(signal, 0) + number
+
+    def is_disguised(self) -> bool:
+        """Whether so much was undone that what is left is no accident either."""
+        found = sum(self.counts.get(signal, 0) for signal in DISGUISES)
+        return found > 0 and found * (12 if found > 1 else 7) > self.text.count(" ")
 
     def edit(self, edits: list[Edit], signal: str = "", number: int = 0) -> None:
         """Make edits, in the text, the map and the places noticed so far."""
