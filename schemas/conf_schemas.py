@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from schemas.banks import banks_json_schema
+from schemas.feedback_job import feedback_json_schema
 from schemas.fusion import fusion_json_schema
 from schemas.media_banks import media_banks_json_schema
 from schemas.media_job import media_json_schema
@@ -24,6 +25,7 @@ SCHEMAS: Final[dict[str, Callable[[], dict[str, Any]]]] = {
     "media_banks": media_banks_json_schema,
     "media": media_json_schema,
     "normalise": normalise_json_schema,
+    "feedback": feedback_json_schema,
 }
 """What makes the schema of `conf/NAME.yaml`."""
 

@@ -10,6 +10,7 @@ import typer
 
 from operators.compose import compose_cascade
 from schemas.errors import SluiceError
+from schemas.feedback_job import load_feedback
 from schemas.media_job import load_media
 from schemas.settings import ROOT, load_settings
 from scripts.cli.cluster import address, options
@@ -102,6 +103,8 @@ def main(
         compose_cascade(settings)  # each of its files is checked before anything is touched
     elif job == "media":
         load_media(ROOT / settings.media.config)
+    elif job == "feedback":
+        load_feedback(ROOT / settings.feedback.config)
     if package_only:
         print(pack(package_only, settings, profile).path)
         return

@@ -1,0 +1,105 @@
+"""The feedback job: decisions and what people say about them in, labelled rows out. Wiring only.
+
+Kafka -> keyed by content in the JVM -> one Python operator -> routed to topics in the JVM.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pyflink.common.typeinfo import TypeInformation, Types
+from pyflink.table import DataTypes, Schema, StreamTableEnvironment
+
+from operators.feedback import Join
+from operators.kafka_tables import sink_ddl, source_ddl
+from operators.keyed_stream import keyed_in_jvm
+from schemas.feedback_job import load_feedback
+from schemas.settings import ROOT, Settings
+
+# The content's id from the payload: everything about a content has to meet. What is not JSON is
+# about no content: its place spreads it.
+_KEYED: Final = """
+SELECT
+  COALESCE(
+    JSON_VALUE(CAST(v AS STRING), '$.content_id' NULL ON EMPTY NULL ON ERROR),
+    CONCAT(`topic`, '-', CAST(`partition` AS STRING), '-', CAST(`offset` AS STRING))
+  ),
+  ROW(
+    v, `topic`, `partition`, `offset`,
+    EXTRACT(EPOCH FROM ts) * 1000 + MOD(EXTRACT(MILLISECOND FROM ts), 1000)
+  )
+FROM said
+"""
+
+
+def job_settings(settings: Settings, *, local: bool) -> Settings:
+    """The settings as this job needs them: a consumer group and checkpoints of its own.
+
+    Args:
+        settings: of the moderation job beside it.
+        local: a mini-cluster; its checkpoints must not lie among the moderation job's. Where a
+            job is submitted, who submits it sees to that.
+    """
+    feedback, flink = settings.feedback, settings.flink
+    folder = flink.checkpoint_dir
+    if local:
+        folder = f"{folder.rstrip('/')}/feedback" if folder else ".run/feedback-checkpoints"
+    changes = {
+        "checkpoint_dir": folder,
+        "checkpoint_interval_ms": feedback.checkpoint_interval_ms,
+    }
+    return settings.model_copy(
+        update={
+            "flink": flink.model_copy(update=changes),
+            "kafka": settings.kafka.model_copy(update={"group_id": feedback.group_id}),
+        }
+    )
+
+
+def _bytes() -> TypeInformation:
+    # An array of primitive bytes crosses into Python as `bytes`, untouched.
+    return Types.PRIMITIVE_ARRAY(Types.BYTE())
+
+
+def build(t_env: StreamTableEnvironment, settings: Settings, *, bounded: bool = False) -> None:
+    """Add the job to the environment; executing that runs it.
+
+    Args:
+        t_env: made from `job_settings`.
+        settings: `job_settings` as well.
+        bounded: stop at what is in the topics when it starts.
+
+    Raises:
+        ConfigError: what `feedback.config` names is wrong.
+    """
+    config = load_feedback(ROOT / settings.feedback.config)
+    topics = settings.topics
+    inputs = [topics.decisions, topics.audit, topics.reports, topics.verdicts, topics.appeals]
+    t_env.execute_sql(source_ddl("said", inputs, settings.kafka, bounded=bounded))
+    outputs = [topics.feedback, topics.evidence, topics.dead_letters]
+    t_env.execute_sql(sink_ddl("outputs", outputs, settings.kafka))
+    said = keyed_in_jvm(
+        t_env,
+        t_env.sql_query(_KEYED),
+        Types.ROW([_bytes(), Types.STRING(), Types.INT(), Types.LONG(), Types.LONG()]),
+        "said-by-content",
+    )
+    joined = (
+        said.process(
+            Join(settings, config, bounded=bounded),
+            output_type=Types.ROW_NAMED(["topic", "k", "v"], [Types.STRING(), _bytes(), _bytes()]),
+        )
+        .name("join-feedback")
+        .uid("join-feedback")
+    )
+    schema = (
+        Schema.new_builder()
+        .column("topic", DataTypes.STRING().not_null())
+        .column("k", DataTypes.BYTES())
+        .column("v", DataTypes.BYTES())
+        .build()
+    )
+    t_env.create_temporary_view("joined", t_env.from_data_stream(joined, schema))
+    statements = t_env.create_statement_set()
+    statements.add_insert_sql("INSERT INTO outputs SELECT k, v, topic FROM joined")
+    statements.attach_as_datastream()

@@ -1,0 +1,109 @@
+"""The one keyed value of a content in the feedback job: what was decided, and what was said.
+
+Layout: version byte, then MessagePack. Python state has no schema evolution in Flink: the version
+byte is how a later release recognises what an earlier one wrote.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from operators.report_window import Reported
+from operators.user_state import StateError
+from schemas.categories import Action, ContentType, Status
+from schemas.feedback import Spoken
+
+VERSION: Final = 1
+
+
+class Decided(msgspec.Struct, frozen=True, array_like=True):
+    """A decision as it was made, without what only its reader needs."""
+
+    moderation_id: str
+    revision: int
+    """Of the case."""
+    upload_revision: int
+    made_ms: int
+    user_id: str
+    community_id: str | None
+    content_type: ContentType
+    status: Status
+    action: Action
+    category: str
+    probability: float
+    scores: dict[str, float]
+    features: dict[str, float]
+    model_versions: dict[str, str]
+
+
+class Shown(msgspec.Struct, frozen=True, array_like=True):
+    """The upload that a decision was about."""
+
+    moderation_id: str
+    text: str | None
+    language: str | None
+
+
+class Waiting(msgspec.Struct, frozen=True, array_like=True):
+    """A report, verdict or appeal that is not joined yet."""
+
+    kind: Spoken
+    event: int
+    """64-bit hash of its kind and id."""
+    raw: bytes
+    topic: str
+    partition: int
+    offset: int
+    broker_ms: int
+    since_ms: int
+    """When this job took it, wall clock."""
+    trust: float
+    """Of a reporter, 0 to 1, when the report came; 1 for others."""
+
+
+class Memory(msgspec.Struct, array_like=True):
+    """Everything about one content."""
+
+    expires_ms: int = 0
+    changed_ms: int = 0
+    """When a decision or its upload came last, wall clock."""
+    decisions: list[Decided] = []
+    shown: list[Shown] = []
+    waiting: list[Waiting] = []
+    done: list[int] = []
+    """Hashes of what was joined, oldest first."""
+    verdicts: dict[str, int] = {}
+    """By category: 1 where a person said yes, 2 for no, 3 for both."""
+    window: list[Reported] = []
+    revision: int = 0
+    """Newest of the upload."""
+    passed: int = 0
+    """Thresholds that reports of that revision have passed."""
+
+
+_encoder: Final = msgspec.msgpack.Encoder()
+_decoder: Final = msgspec.msgpack.Decoder(Memory)
+_HEAD: Final = bytes([VERSION])
+
+
+def encode_memory(memory: Memory) -> bytes:
+    """The value that is kept."""
+    return _HEAD + _encoder.encode(memory)
+
+
+def decode_memory(value: bytes | None) -> Memory:
+    """Read a kept value; an empty memory where there is none.
+
+    Raises:
+        StateError: for an unknown version or a damaged value.
+    """
+    if not value:
+        return Memory()
+    if value[0] != VERSION:
+        raise StateError(f"keyed value has version {value[0]}, this code reads {VERSION}")
+    try:
+        return _decoder.decode(value[1:])
+    except msgspec.DecodeError as error:
+        raise StateError(f"keyed value cannot be read: {error}") from None
