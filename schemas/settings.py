@@ -177,14 +177,6 @@ class FeedbackSettings(_Section):
     checkpoint_interval_ms: Positive = 10_000
 
 
-class FeedbackSettings(_Section):
-    """The feedback job. How long it waits and what words weigh is in a file of its own."""
-
-    config: Path = Path("conf/feedback.yaml")
-    group_id: str = "sluice-feedback"
-    checkpoint_interval_ms: Positive = 10_000
-
-
 class Settings(BaseSettings):
     """Everything that can be set. See the class of each section."""
 
@@ -207,7 +199,6 @@ class Settings(BaseSettings):
     cascade: CascadeSettings = CascadeSettings()
     deep: DeepSettings = DeepSettings()
     media: MediaSettings = MediaSettings()
-    feedback: FeedbackSettings = FeedbackSettings()
     feedback: FeedbackSettings = FeedbackSettings()
 
     @property
