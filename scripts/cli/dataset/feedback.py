@@ -16,6 +16,7 @@ from schemas.errors import ConfigError
 from scripts.cli.dataset.agreement import majority
 from scripts.cli.dataset.config import FEEDBACK
 from scripts.cli.training_data import Example
+from udfs.pii import mask
 
 NEEDED: Final = (
     "content_id",
@@ -29,6 +30,8 @@ NEEDED: Final = (
 )
 _JUDGED: Final = frozenset({"verdict", "appeal", "report", "bank", "rule"})
 """Who can label; a `sample` has no label yet."""
+_RANKS: Final = {"verdict": 1, "appeal": 3}
+"""Of rows that do not say theirs: people before reports, banks and rules."""
 
 
 class _Row(msgspec.Struct, frozen=True):
@@ -40,13 +43,21 @@ class _Row(msgspec.Struct, frozen=True):
     text: str | None
     language: str | None
     time: str
+    rank: int | None = None
+
+
+class _Ranked(Feedback, frozen=True, kw_only=True):
+    """Any row: those of the feedback job say their rank."""
+
+    rank: int | None = None
 
 
 def read(path: Path, weight: float) -> Iterator[Example]:
     """Examples from a JSONL or Parquet file of `schemas.decision.Feedback`.
 
-    Labels of one content and category are put to a weighted vote; a tie is unknown. Rows without
-    a label, without text, or about a category that no text model has are passed over.
+    Of the labels of one content and category those of the highest rank are put to a weighted vote;
+    a tie is unknown. Rows without a label, without text, or about a category that no text model
+    has are passed over. Personal data in the texts is masked (`udfs.pii`).
 
     Args:
         path: `.parquet` is read as Parquet, anything else as JSON lines.
@@ -75,14 +86,16 @@ def examples(rows: Iterable[_Row], weight: float) -> Iterator[Example]:
     for content_id, own in contents.items():
         labels, votes = {}, {}
         for category in sorted({row.category for row in own}):
-            said = [(bool(row.label), row.weight) for row in own if row.category == category]
+            about = [row for row in own if row.category == category]
+            highest = max(map(_rank, about))
+            said = [(bool(row.label), row.weight) for row in about if _rank(row) == highest]
             vote = majority(said)
             votes[category] = (sum(yes for yes, _ in said), len(said))
             if vote.label is not None:
                 labels[category] = vote.label
         newest = max(own, key=lambda row: row.time)
         yield Example(
-            newest.text or "",
+            mask(newest.text or ""),
             FEEDBACK,
             labels,
             weight,
@@ -91,6 +104,10 @@ def examples(rows: Iterable[_Row], weight: float) -> Iterator[Example]:
             language=newest.language or "und",
             link=f"feedback/{content_id}",
         )
+
+
+def _rank(row: _Row) -> int:
+    return _RANKS.get(row.source, 0) if row.rank is None else row.rank
 
 
 def _jsonl(path: Path) -> Iterator[_Row]:
@@ -105,7 +122,7 @@ def _jsonl(path: Path) -> Iterator[_Row]:
 
 def _row(line: bytes, path: Path, number: int) -> _Row:
     try:
-        row = msgspec.json.decode(line, type=Feedback)
+        row = msgspec.json.decode(line, type=_Ranked)
     except msgspec.DecodeError as error:
         # The message names the field; it never quotes the text.
         raise ConfigError(f"is no feedback row: {error}", file=str(path), line=number) from None
@@ -118,6 +135,7 @@ def _row(line: bytes, path: Path, number: int) -> _Row:
         row.text,
         row.language,
         row.timestamp.isoformat(),
+        row.rank,
     )
 
 
@@ -129,7 +147,8 @@ def _parquet(path: Path) -> Iterator[_Row]:
     absent = [name for name in NEEDED if name not in file.schema_arrow.names]
     if absent:
         raise ConfigError(f"is no feedback table: lacks {', '.join(absent)}", file=str(path))
-    for batch in file.iter_batches(columns=list(NEEDED)):
+    ranked = ["rank"] if "rank" in file.schema_arrow.names else []
+    for batch in file.iter_batches(columns=[*NEEDED, *ranked]):
         for values in batch.to_pylist():
             time = values.pop("timestamp")
             yield msgspec.convert({**values, "time": _iso(time)}, _Row)
