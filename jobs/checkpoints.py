@@ -6,9 +6,11 @@ from pathlib import Path
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
-    """The newest complete checkpoint below a checkpoint folder, of whichever job.
+    """The newest complete checkpoint or savepoint below a checkpoint folder, of whichever job.
 
-    Flink writes `JOB/chk-N/_metadata` last, so a checkpoint with that file is complete.
+    Flink writes `JOB/chk-N/_metadata` (or `savepoint-.../_metadata`) last, so that one with that
+    file is complete.
     """
-    complete = sorted(folder.glob("*/chk-*/_metadata"), key=lambda path: path.stat().st_mtime_ns)
+    found = [*folder.glob("*/chk-*/_metadata"), *folder.glob("savepoint-*/_metadata")]
+    complete = sorted(found, key=lambda path: path.stat().st_mtime_ns)
     return complete[-1].parent if complete else None

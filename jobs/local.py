@@ -119,6 +119,15 @@ class LocalJob:
             time.sleep(0.1)
         return False
 
+    def stop_with_savepoint(self, folder: str) -> None:
+        """Stop it by a savepoint: everything that was read is written, and committed.
+
+        Args:
+            folder: path or URI that the savepoint goes below.
+        """
+        self._client.stop_with_savepoint(False, folder).result()
+        self._wait_until_stopped()
+
     def cancel(self) -> None:
         """Stop it and wait until it has stopped."""
         self._cancelled = True
@@ -127,6 +136,9 @@ class LocalJob:
         except Exception:
             if not self._result.done():
                 raise
+        self._wait_until_stopped()
+
+    def _wait_until_stopped(self) -> None:
         deadline = time.monotonic() + 20
         while self.status() == "RUNNING":
             if time.monotonic() > deadline:

@@ -35,20 +35,11 @@ def source_ddl(
         start: scan mode, the setting's where None.
     """
     options = {
-        "connector": "kafka",
-        "topic": ";".join(topics),
-        "properties.bootstrap.servers": kafka.bootstrap,
-        "properties.group.id": kafka.group_id,
-        "properties.auto.offset.reset": "earliest",
-        # Partitions that are added while the job runs are found within this time.
-        "scan.topic-partition-discovery.interval": "0" if bounded else "30 s",
-        "scan.startup.mode": start or ("earliest-offset" if bounded else kafka.start),
+        **_reading(kafka, topics, bounded=bounded, start=start),
         "key.format": "raw",
         "key.fields": "k",
         "value.format": "raw",
         "value.fields-include": "EXCEPT_KEY",
-        **({"scan.bounded.mode": "latest-offset"} if bounded else {}),
-        **_client_options(kafka),
     }
     return (
         f"CREATE TEMPORARY TABLE {table} (k BYTES, v BYTES,"
@@ -56,6 +47,43 @@ def source_ddl(
         " `partition` INT NOT NULL METADATA VIRTUAL,"
         " `offset` BIGINT NOT NULL METADATA VIRTUAL,"
         " ts TIMESTAMP_LTZ(3) NOT NULL METADATA FROM 'timestamp' VIRTUAL"
+        f") WITH ({_with(options)})"
+    )
+
+
+def json_source_ddl(
+    table: str,
+    topic: str,
+    fields: Sequence[tuple[str, str]],
+    kafka: KafkaSettings,
+    *,
+    bounded: bool = False,
+) -> str:
+    """DDL of a table over a topic of JSON objects: fields, and the place and time of the record.
+
+    What cannot be read is left out (a record) or NULL (a field) and nobody is told: read the
+    topic as bytes as well (`source_ddl`) to find those.
+
+    Args:
+        table: its name.
+        topic: full name of the topic.
+        fields: name and Flink SQL type of each field that is read.
+        kafka: where Kafka is.
+        bounded: stop at the offsets that are newest when the job starts.
+    """
+    options = {
+        **_reading(kafka, [topic], bounded=bounded, start=None),
+        "format": "json",
+        "json.ignore-parse-errors": "true",
+        "json.timestamp-format.standard": "ISO-8601",
+    }
+    columns = "".join(f"`{name}` {kind}, " for name, kind in fields)
+    return (
+        f"CREATE TEMPORARY TABLE {table} ({columns}"
+        "record_partition INT NOT NULL METADATA FROM 'partition' VIRTUAL,"
+        " record_offset BIGINT NOT NULL METADATA FROM 'offset' VIRTUAL,"
+        " written_ltz TIMESTAMP_LTZ(3) NOT NULL METADATA FROM 'timestamp' VIRTUAL,"
+        " written_at AS CAST(written_ltz AS TIMESTAMP(3))"
         f") WITH ({_with(options)})"
     )
 
@@ -84,6 +112,24 @@ def sink_ddl(table: str, topics: Sequence[str], kafka: KafkaSettings) -> str:
         f"CREATE TEMPORARY TABLE {table} (k BYTES, v BYTES,"
         f" `topic` STRING NOT NULL METADATA) WITH ({_with(options)})"
     )
+
+
+def _reading(
+    kafka: KafkaSettings, topics: Sequence[str], *, bounded: bool, start: str | None
+) -> dict[str, str]:
+    """Options of a source, whatever it makes of the records."""
+    return {
+        "connector": "kafka",
+        "topic": ";".join(topics),
+        "properties.bootstrap.servers": kafka.bootstrap,
+        "properties.group.id": kafka.group_id,
+        "properties.auto.offset.reset": "earliest",
+        # Partitions that are added while the job runs are found within this time.
+        "scan.topic-partition-discovery.interval": "0" if bounded else "30 s",
+        "scan.startup.mode": start or ("earliest-offset" if bounded else kafka.start),
+        **({"scan.bounded.mode": "latest-offset"} if bounded else {}),
+        **_client_options(kafka),
+    }
 
 
 def _client_options(kafka: KafkaSettings) -> dict[str, str]:

@@ -15,6 +15,7 @@ from schemas.media_job import media_json_schema
 from schemas.normalise import normalise_json_schema
 from schemas.policy import policy_json_schema
 from schemas.rules import rules_json_schema
+from schemas.tables_conf import holds_json_schema, tables_json_schema
 
 FOLDER: Final = Path(__file__).resolve().parent.parent / "conf" / "schemas"
 SCHEMAS: Final[dict[str, Callable[[], dict[str, Any]]]] = {
@@ -25,6 +26,8 @@ SCHEMAS: Final[dict[str, Callable[[], dict[str, Any]]]] = {
     "media_banks": media_banks_json_schema,
     "media": media_json_schema,
     "normalise": normalise_json_schema,
+    "tables": tables_json_schema,
+    "legal_holds": holds_json_schema,
     "feedback": feedback_json_schema,
 }
 """What makes the schema of `conf/NAME.yaml`."""

@@ -177,6 +177,20 @@ class FeedbackSettings(_Section):
     checkpoint_interval_ms: Positive = 10_000
 
 
+class TablesSettings(_Section):
+    """The analyst tables. How they are kept, and for how long, is in a file of its own."""
+
+    config: Path = Path("conf/tables.yaml")
+    holds: Path = Path("conf/legal_holds.yaml")
+    """Users and contents whose rows stay, whatever their age and whoever asks."""
+    warehouse: str = ""
+    """Folder or URI that the tables are in; empty: `.run/warehouse` beside the code."""
+    database: str = Field(default="sluice", pattern=r"^[a-z][a-z0-9_]{0,63}$")
+    group_id: str = "sluice-tables"
+    checkpoint_interval_ms: Positive = 30_000
+    """Rows can be read when the checkpoint after them is complete."""
+
+
 class Settings(BaseSettings):
     """Everything that can be set. See the class of each section."""
 
@@ -199,6 +213,7 @@ class Settings(BaseSettings):
     cascade: CascadeSettings = CascadeSettings()
     deep: DeepSettings = DeepSettings()
     media: MediaSettings = MediaSettings()
+    tables: TablesSettings = TablesSettings()
     feedback: FeedbackSettings = FeedbackSettings()
 
     @property

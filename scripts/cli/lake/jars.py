@@ -1,0 +1,24 @@
+"""Paimon's jars, on the class path of the JVM that this process starts."""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+from schemas.errors import ConfigError
+from schemas.settings import ROOT
+
+JARS: Final = ROOT / ".build" / "tables"
+
+
+def put_on_class_path() -> None:
+    """Add them to what PyFlink gives its JVM. Call before anything of PyFlink runs.
+
+    Raises:
+        ConfigError: where they are not there.
+    """
+    jars = sorted(str(jar) for jar in JARS.glob("*.jar"))
+    if not jars:
+        raise ConfigError("no jars of Paimon; run scripts/setup --extra tables", file=str(JARS))
+    known = os.environ.get("HADOOP_CLASSPATH")
+    os.environ["HADOOP_CLASSPATH"] = ":".join(filter(None, [known, *jars]))
