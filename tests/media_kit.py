@@ -127,11 +127,12 @@ def settings(folder: Path, *models: Path, **parts: Any) -> MediaDocument:
     return MediaDocument(**fields)
 
 
-def colour_model(weights: Any) -> bytes:
+def colour_model(weights: Any, batch: str | int = "batch") -> bytes:
     """An ONNX model from pixels (NCHW) to logits: mean of each colour times `weights`.
 
     Args:
         weights: shape (3, labels).
+        batch: name of its first axis, or the only size that it takes.
     """
     matrix = np.asarray(weights, np.float32)
     nodes = [
@@ -141,8 +142,8 @@ def colour_model(weights: Any) -> bytes:
     ]
     graph = b"".join(_field(1, node) for node in nodes) + _field(2, b"colour")
     graph += _field(5, _tensor("weights", 1, matrix.shape, matrix.tobytes()))
-    graph += _field(11, _value("pixels", 1, ("batch", 3, "height", "width")))
-    graph += _field(12, _value("logits", 1, ("batch", matrix.shape[1])))
+    graph += _field(11, _value("pixels", 1, (batch, 3, "height", "width")))
+    graph += _field(12, _value("logits", 1, (batch, matrix.shape[1])))
     return _number(1, 8) + _field(7, graph) + _field(8, _number(2, 17))
 
 

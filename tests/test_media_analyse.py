@@ -275,5 +275,5 @@ def test_evidence_finds_known_media_in_banks(analyser: MediaAnalyser, folder: Pa
     matches = [[match.entry for match in known.match(bank_query(each), 0.0)] for each in found]
     assert matches == [["e1"], ["e2"], ["e3"], [], []]
     assert [bool(unseen(each)) for each in found] == [False, False, False, False, True]
-    assert not_looked_for(found[0]) == ("sexual", "violence", "self_harm")
+    assert not_looked_for(found[0]) == ("sexual", "violence", "self_harm", "spam")
     assert not_looked_for(found[-1]) == PIXEL_CATEGORIES

@@ -28,6 +28,8 @@ class Geometry(msgspec.Struct, frozen=True):
     """Pixels of the square in the centre."""
     jpeg: bool = False
     """Through a JPEG of quality 75 once more, as the model's training data were."""
+    resample: Literal["bilinear", "bicubic", "lanczos", "nearest", "box"] = "bilinear"
+    """Pillow's filter that scales it."""
 
 
 class PixelOutput(msgspec.Struct, frozen=True):
@@ -74,8 +76,12 @@ class PixelManifest(msgspec.Struct, frozen=True, kw_only=True):
 
     def content_hash(self) -> str:
         """What `version` must be."""
+        geometry = msgspec.to_builtins(self.geometry)
+        if self.geometry.resample == "bilinear":
+            # Packages that were written before there was a choice keep their version.
+            del geometry["resample"]
         decides = (
-            self.geometry,
+            geometry,
             self.channels,
             self.layout,
             self.scale,

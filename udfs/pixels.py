@@ -28,6 +28,13 @@ PROVIDERS: Final = {
     "cuda": "CUDAExecutionProvider",
     "tensorrt": "TensorrtExecutionProvider",
 }
+_FILTERS: Final = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+    "nearest": Image.Resampling.NEAREST,
+    "box": Image.Resampling.BOX,
+}
 _LONGEST: Final = 4
 """Times the shorter side: beyond that only the middle of the longer one is scaled, as no more of
 it can reach the square."""
@@ -37,12 +44,13 @@ _NEVER: Final = 1e-6
 def square(image: Image.Image, geometry: Geometry) -> Squares:
     """What a model sees of an RGB picture, shape (crop, crop, 3).
 
-    By the shorter side as torchvision's Resize and CenterCrop do, or squashed; bilinear.
+    By the shorter side as torchvision's Resize and CenterCrop do, or squashed.
     """
     size, crop = geometry.resize, geometry.crop
     width, height = image.size
+    how = _FILTERS[geometry.resample]
     if geometry.fit == "squash":
-        scaled = image.resize((size, size), Image.Resampling.BILINEAR)
+        scaled = image.resize((size, size), how)
     else:
         short = min(width, height)
         if max(width, height) > _LONGEST * short:
@@ -53,8 +61,7 @@ def square(image: Image.Image, geometry: Geometry) -> Squares:
             )
             width, height = image.size
         scaled = image.resize(
-            (max(size, size * width // short), max(size, size * height // short)),
-            Image.Resampling.BILINEAR,
+            (max(size, size * width // short), max(size, size * height // short)), how
         )
     left, top = round((scaled.width - crop) / 2), round((scaled.height - crop) / 2)
     cut = scaled.crop((left, top, left + crop, top + crop))
@@ -92,7 +99,10 @@ class PixelScorer:
         self.manifest = manifest
         self._file = folder / MODEL
         self._session = _session(self._file, threads, provider)
-        self._input = self._session.get_inputs()[0].name
+        first = self._session.get_inputs()[0]
+        self._input = first.name
+        # A file that was exported for one picture at a time takes them one by one.
+        self._alone = bool(first.shape) and first.shape[0] == 1
         deviation = np.asarray(manifest.deviation, np.float32)
         self._factor = np.float32(manifest.scale) / deviation
         self._shift = np.asarray(manifest.mean, np.float32) / deviation
@@ -123,14 +133,15 @@ class PixelScorer:
         side = self.geometry.crop
         if squares.shape[1:] != (side, side, 3):
             raise ValueError(f"squares have the shape {squares.shape}, not (n, {side}, {side}, 3)")
+        batch = 1 if self._alone else batch
         rows = [
-            self._scores(self._run(squares[first : first + batch]))
+            self._scores(self.raw(squares[first : first + batch]))
             for first in range(0, len(squares), batch)
         ]
         return np.concatenate(rows) if rows else np.empty((0, len(self.categories)), np.float32)
 
-    def _run(self, squares: Squares) -> npt.NDArray[np.float64]:
-        """The model's output, shape (pictures, labels)."""
+    def raw(self, squares: Squares) -> npt.NDArray[np.float64]:
+        """The model's output before its activation, shape (pictures, labels)."""
         (out, *_) = self._session.run(None, {self._input: self._values(squares)})
         out = np.asarray(out, np.float64)
         needed = 1 + max(max(output.columns) for output in self.manifest.outputs)

@@ -1,0 +1,1 @@
+"""Pixel models: trained on drawn pictures, or imported."""
