@@ -44,6 +44,10 @@ CATALOGUE: Final[tuple[Meaning, ...]] = (
     Meaning("feedback_unmatched", "counter", "records", ("kind",), "Given up: no decision came."),
     Meaning("feedback_contradictions", "counter", "labels", (), "Categories with yes and no."),
     Meaning("report_thresholds", "counter", "contents", ("level",), "Passed by reports."),
+    Meaning("media_uploads", "counter", "uploads", ("content_type",), "Media looked at."),
+    Meaning("media_failures", "counter", "steps", ("step", "kind"), "Steps that gave nothing."),
+    Meaning("media_sandbox_restarts", "counter", "times", (), "Decoding processes started anew."),
+    Meaning("media_rescans", "counter", "uploads", ("fate",), "Taken, found, given_up, ..."),
     Meaning("batch_size", "histogram", "uploads", (), "Uploads in a batch."),
     Meaning("batch_time_ms", "histogram", "ms", (), "Time to moderate a batch."),
     Meaning("stage_time_us", "histogram", "us", ("stage",), "Time of a stage for a batch."),
@@ -62,6 +66,8 @@ CATALOGUE: Final[tuple[Meaning, ...]] = (
         (),
         "As latency_ms, of decisions after the first.",
     ),
+    Meaning("media_batch_size", "histogram", "uploads", (), "Media looked at together."),
+    Meaning("media_stage_ms", "histogram", "ms", ("step",), "Time of a step for one upload."),
     Meaning("state_bytes", "histogram", "bytes", (), "Size of a user's keyed value when written."),
 )
 
@@ -72,6 +78,8 @@ BOUNDS: Final[dict[str, tuple[float, ...]]] = {
     "latency_ms": (5, 10, 15, 20, 30, 50, 75, 100, 150, 250, 500, 1000, 5000, 60_000),
     "evidence_wait_ms": (100, 250, 500, 1000, 2500, 5000, 15_000, 60_000, 300_000, 3_600_000),
     "case_latency_ms": (100, 250, 500, 1000, 2500, 5000, 15_000, 60_000, 300_000, 3_600_000),
+    "media_batch_size": (1, 2, 4, 8, 16, 32, 64),
+    "media_stage_ms": (1, 5, 20, 50, 100, 250, 500, 1000, 2500, 10_000, 60_000),
     "state_bytes": (64, 128, 256, 512, 1024, 2048, 4096, 16_384),
 }
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from schemas.policy_parts import Part
-from schemas.yaml_source import YamlSource
+from schemas.yaml_source import FaultError, YamlSource
 
 Count = Annotated[int, Field(ge=1)]
 Megabytes = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -115,12 +115,31 @@ class OcrPart(Part):
     """Of one upload."""
 
 
+class SpeechModel(Part):
+    """A model for sherpa-onnx: a folder as its project publishes them."""
+
+    kind: Literal["transducer", "paraformer", "sense_voice", "nemo_ctc", "zipformer_ctc", "whisper"]
+    folder: Path
+    """From the project's root or absolute; holds tokens.txt and the ONNX files, those in INT8
+    first where there are both."""
+    language: Annotated[str, Field(pattern=r"^[a-z]{0,8}$")] = ""
+    """Of whisper and sense_voice; empty: they tell it themselves."""
+
+
 class SpeechPart(Part):
     """How speech is transcribed."""
 
-    engine: Literal["pocketsphinx", "none"] = "pocketsphinx"
+    engine: Literal["pocketsphinx", "sherpa-onnx", "none"] = "pocketsphinx"
+    model: SpeechModel | None = None
+    """For sherpa-onnx, which has none of its own."""
     max_s: Duration = 60.0
     """A longer sound is transcribed up to there."""
+
+    @model_validator(mode="after")
+    def _with_a_model(self) -> Self:
+        if (self.engine == "sherpa-onnx") != (self.model is not None):
+            raise FaultError("sherpa-onnx needs a model, and no other engine takes one", "model")
+        return self
 
 
 class PixelsPart(Part):
@@ -137,6 +156,21 @@ class PixelsPart(Part):
     provider: Literal["cpu", "cuda", "tensorrt"] = "cpu"
 
 
+class RescanPart(Part):
+    """How often media that no store gave are asked for again (`jobs/rescan.py`)."""
+
+    first_s: Duration = 30.0
+    """Until a store that did not answer is asked again; then twice as long each time."""
+    most_s: Duration = 3600.0
+    """The longest of these pauses."""
+    batch: Annotated[int, Field(ge=1, le=1024)] = 32
+    """Uploads that are looked at together once the store is back."""
+    tries: Annotated[int, Field(ge=1, le=1000)] = 8
+    """Of one upload, while its store gives others what they ask for."""
+    keep_hours: Annotated[float, Field(gt=0, le=8760)] = 72.0
+    """After that an upload is given up, whatever its store does."""
+
+
 class MediaDocument(Part):
     """The whole file."""
 
@@ -148,6 +182,7 @@ class MediaDocument(Part):
     ocr: OcrPart = OcrPart()
     speech: SpeechPart = SpeechPart()
     pixels: PixelsPart = PixelsPart()
+    rescan: RescanPart = RescanPart()
 
 
 def load_media(path: Path) -> MediaDocument:

@@ -26,6 +26,7 @@ class Topics(NamedTuple):
     shadow: str
     control_acks: str
     dead_letters: str
+    rescan: str
 
     @property
     def content(self) -> tuple[str, str, str]:

@@ -38,8 +38,8 @@ RECORDS: dict[str, type[msgspec.Struct]] = {
 }
 """Short topic name to its record; uploads apart."""
 WITHOUT_EXAMPLE = {
-    # An upload, once for all three.
-    "content_image", "content_video",
+    # An upload, once for all of them.
+    "content_image", "content_video", "rescan",
     # Nothing reads or writes them yet.
     "evidence", "reports", "verdicts", "appeals", "shadow",
 }  # fmt: skip
