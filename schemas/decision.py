@@ -148,7 +148,7 @@ class Enforcement(msgspec.Struct, frozen=True, kw_only=True):
     timestamp: dt.datetime
 
 
-class Audit(msgspec.Struct, frozen=True):
+class Audit(msgspec.Struct, frozen=True, omit_defaults=True):
     """With its decision, everything that is needed to make the decision again."""
 
     moderation_id: str

@@ -218,7 +218,7 @@ def demo_env(stack: Stack, tmp_path: Path) -> dict[str, str]:
 
 
 def demo(env: dict[str, str], *options: str) -> tuple[int, dict[str, Any], str]:
-    command = ("demo", "--job", "tests.fake_job", "--json", "--rate", "400", *options)
+    command = ("demo", "--job", "tests.fake_job", "--no-media", "--json", "--rate", "400", *options)
     done = run(*command, env=env)
     out = done.stdout.splitlines()
     summary = json.loads(out[-1]) if out else {}
@@ -310,7 +310,14 @@ def processes_under(folder: Path) -> list[str]:
 def test_demo_leaves_nothing_running(
     own_stack: dict[str, str], tmp_path: Path, number: signal.Signals
 ) -> None:
-    command = [str(ROOT / "scripts/demo"), "--job", "tests.fake_job", "--seconds", "60"]
+    command = [
+        str(ROOT / "scripts/demo"),
+        "--job",
+        "tests.fake_job",
+        "--no-media",
+        "--seconds",
+        "60",
+    ]
     log = tmp_path / "log"
     with (
         log.open("wb") as out,
@@ -334,7 +341,9 @@ def test_demo_leaves_nothing_running(
 def test_demo_keep_leaves_a_stack_that_can_be_stopped(
     own_stack: dict[str, str], tmp_path: Path
 ) -> None:
-    done = run("demo", "--job", "tests.fake_job", "--seconds", "1", "--keep", env=own_stack)
+    done = run(
+        "demo", "--job", "tests.fake_job", "--no-media", "--seconds", "1", "--keep", env=own_stack
+    )
     assert done.returncode == 0, done.stdout.decode()
     assert b"still running" in done.stdout
     exported = next(line for line in done.stdout.decode().splitlines() if "export" in line)
@@ -361,6 +370,9 @@ def test_demo_with_the_real_job(demo_env: dict[str, str]) -> None:
     assert summary["dead_letters"] >= 30
     assert "internal" not in summary["dead_letter_kinds"]
     assert summary["by_kind"]["media"].keys() == {"review"}
+    # Held at first, then decided with what the media job has found.
+    assert summary["media"]["uploads"] == summary["media"]["looked_at"] == 20
+    assert summary["media"]["actions"]["remove"] >= 3  # the known picture, turned, and in a clip
     assert summary["by_kind"]["flood"].keys() - {"allow"}
     assert summary["by_kind"]["known_bad"].keys() == {"remove"}
     assert summary["stages"]["bank"] >= 12

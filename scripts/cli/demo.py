@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import secrets
@@ -52,6 +53,11 @@ def summarise(ledger: Ledger, *, begin: float, unsent: list[str]) -> dict[str, A
         "dead_letter_kinds": dict(ledger.dead_letters.most_common()),
         "degraded": dict(ledger.degraded.most_common()),
         "other_records": dict(ledger.others.most_common()),
+        "media": {
+            "uploads": ledger.media,
+            "looked_at": ledger.media - ledger.unseen(),
+            "actions": dict(ledger.later_actions.most_common()),
+        },
         "by_kind": {kind: dict(counts) for kind, counts in sorted(ledger.by_kind.items())},
     }
 
@@ -106,6 +112,9 @@ def demo(
     patience: Annotated[
         float, typer.Option(min=1, help="Seconds to wait for the last answers.")
     ] = 30.0,
+    media: Annotated[
+        bool, typer.Option(help="Run the media job as well, on pictures and clips drawn for it.")
+    ] = True,
     profile: Annotated[str, typer.Option(help="The job's profile.")] = "dev",
     job: Annotated[
         str, typer.Option(hidden=True, help="Module that runs the job.")
@@ -145,9 +154,10 @@ def demo(
                 keep=keep,
                 view=view,
                 ledger=ledger,
+                media=media,
             )
             left = cleanup.enter_context(contextlib.ExitStack())
-            left.callback(run.job.stop, patience_s=20.0)
+            left.callback(run.stop)
             _bring_up(run, stack, settings, view)
             if not keep and not _owns_broker(stack, work):
                 cleanup.callback(_drop_topics, settings)
@@ -155,9 +165,10 @@ def demo(
             run.wait_ready()
             view.begin()
             view.say(f"publishing {uploads.name} at {rate:.0f}/s")
-            run.run(
-                lambda: endless(uploads, once=once), rate=rate, seconds=duration, patience=patience
+            lines = functools.partial(
+                endless, uploads, once=once, media=run.drawn if file is None else None
             )
+            run.run(lines, rate=rate, seconds=duration, patience=patience)
             if keep:
                 left.pop_all()
             view.end()

@@ -21,8 +21,10 @@ from scripts.cli.upload_lines import UploadLine
 _EXPLAINED: Final = 20_000
 """Decisions kept whole, to name the fields in which a later one differs."""
 _SHOWN: Final = 14
-_STAGES_OF_A_CASE: Final = ((0, "final"), (0, "interim"), (1, "final"))
+_ANSWERS: Final = ((0, "final"), (0, "interim"))
 """Case revision and stage of the decisions that answer an upload."""
+_LATER: Final = ((1, "final"), (1, "overdue"), (2, "final"))
+"""Of those that follow when its media were looked at."""
 
 
 class Seen(NamedTuple):
@@ -63,6 +65,7 @@ class _Answer(msgspec.Struct):
     probability: float
     reason: str
     degraded: list[str]
+    revision: int = 0
 
 
 class _Letter(msgspec.Struct):
@@ -111,6 +114,11 @@ class Ledger:
         self.by_kind: dict[str, Counter[str]] = {}
         self.others: Counter[str] = Counter()
         self._shown: dict[tuple[str, ...], Seen] = {}
+        self._seen: set[str] = set()
+        self.media = 0
+        """Pictures and videos, each once."""
+        self.later_actions: Counter[str] = Counter()
+        """Of decisions after the first."""
 
     def register(self, line: UploadLine) -> _Case | None:
         """Expect an answer about an upload; call it before the upload is sent.
@@ -123,7 +131,7 @@ class Ledger:
         upload = _revisions.decode(line.value)
         ids = [
             moderation_id(upload.content_id, upload.revision, case_revision, stage)
-            for case_revision, stage in _STAGES_OF_A_CASE
+            for case_revision, stage in (*_ANSWERS, *_LATER)
         ]
         with self._lock:
             case = self._cases.get(ids[0])
@@ -131,6 +139,8 @@ class Ledger:
                 case = _Case(line)
                 for each in ids:
                     self._cases[each] = case
+                if line.content_type in {"image", "video"}:
+                    self.media += 1
             return case
 
     def taken(self, case: _Case | None, receipt: Receipt) -> None:
@@ -150,7 +160,7 @@ class Ledger:
         answer = _answers.decode(value)
         digest = _digest(value)
         with self._lock:
-            self.decisions += 1
+            self.decisions += not answer.revision
             if self.first_decision_at is None:
                 self.first_decision_at = time.monotonic()
             case = self._cases.get(answer.moderation_id)
@@ -163,9 +173,13 @@ class Ledger:
                 if len(self._whole) > _EXPLAINED:
                     self._whole.popitem(last=False)
                 self._count(answer, case)
-            if case is not None:
+            if case is not None and not answer.revision:
                 case.answers.append(timestamp_ms)
                 self._settle(case)
+
+    def unseen(self) -> int:
+        """Pictures and videos that were not decided with their evidence (or for want of it) yet."""
+        return self.media - len(self._seen)
 
     def refused(self, value: bytes) -> None:
         """A record of the dead-letters topic."""
@@ -237,12 +251,13 @@ class Ledger:
             known += [field for field in fields if field not in known]
 
     def _count(self, answer: _Answer, case: _Case | None) -> None:
-        self.actions[answer.action] += 1
-        self.stages[answer.stage] += 1
-        self.categories[answer.category or "none"] += 1
-        self.statuses[answer.status] += 1
-        self.degraded.update(answer.degraded)
         kind = (case.kind if case else "") or "unlabelled"
+        if answer.revision:
+            self._seen.add(answer.content_id)
+            self.later_actions[answer.action] += 1
+            kind = f"{kind}, looked at"
+        else:
+            self._count_first(answer)
         self.by_kind.setdefault(kind, Counter())[answer.action] += 1
         if answer.action != "allow":
             # One of a sort: a flood must not push everything else off the page.
@@ -257,6 +272,13 @@ class Ledger:
                 stage=answer.stage,
                 reason=answer.reason,
             )
+
+    def _count_first(self, answer: _Answer) -> None:
+        self.actions[answer.action] += 1
+        self.stages[answer.stage] += 1
+        self.categories[answer.category or "none"] += 1
+        self.statuses[answer.status] += 1
+        self.degraded.update(answer.degraded)
 
 
 def _stable(value: bytes) -> dict[str, Any]:

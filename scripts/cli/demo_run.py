@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from jobs.local import QUICK_JVM_ARGS
 from schemas.errors import SluiceError
@@ -23,7 +23,12 @@ from scripts.cli.processes import Process, ProcessError, free_port, wait_until
 from scripts.cli.publisher import UploadPublisher, paced
 from scripts.cli.upload_lines import UploadLine, parse_line, read_lines
 
+if TYPE_CHECKING:
+    from scripts.cli.demo_media import DemoMedia
+
 _READY_TIMEOUT_S: Final = 120.0
+_MEDIA_PATIENCE_S: Final = 60.0
+"""For what was found in pictures and videos; those that were not looked at by then stay held."""
 _QUIET_S: Final = 0.5
 """After the last answer: a second one for the same upload would come by then."""
 
@@ -39,6 +44,7 @@ class Demo:
         keep: the job outlives this command.
         view: where progress is shown.
         ledger: the run's books.
+        media: run the media job as well.
     """
 
     def __init__(
@@ -51,9 +57,17 @@ class Demo:
         keep: bool,
         view: View,
         ledger: Ledger,
+        media: bool = False,
     ) -> None:
         self.settings = settings
         self.job = Process(pid_file)
+        self.media: DemoMedia | None = None
+        if media:
+            # Drawing is imported only where something is drawn.
+            from scripts.cli.demo_media import DemoMedia  # noqa: PLC0415
+
+            beside = pid_file.with_name(f"{pid_file.stem}-media.pid")
+            self.media = DemoMedia(settings, directory=directory, pid_file=beside, say=view.say)
         self._module = job
         self._directory = directory
         self._keep = keep
@@ -82,17 +96,37 @@ class Demo:
             [sys.executable, "-P", "-m", self._module, "--profile", self.settings.profile],
             log=self.log,
             out=self._directory / "job.out",
-            env={
-                **({} if self._keep else {"JVM_ARGS": QUICK_JVM_ARGS}),
-                **os.environ,
-                **self.environment(),
-                "SLUICE_KAFKA__START": "earliest-offset",
-                "SLUICE_KAFKA__PATIENCE_S": str(_READY_TIMEOUT_S),
-                "SLUICE_FLINK__CHECKPOINT_DIR": str(self._directory / "checkpoints"),
-                "SLUICE_FLINK__METRICS_PORT": str(free_port()),
-            },
+            env=self._job_environment(),
             die_with_parent=not self._keep,
         )
+
+    def start_media(self) -> None:
+        """Start the media job, if there is to be one; the moderation job has the first go."""
+        if self.media is not None:
+            self.media.start(self._job_environment(), keep=self._keep)
+
+    @property
+    def drawn(self) -> Callable[[bytes], bytes] | None:
+        """Says where the media of a sample line are; None without the media job."""
+        return None if self.media is None else self.media.at_home
+
+    def stop(self) -> None:
+        """End both jobs."""
+        if self.media is not None:
+            self.media.stop()
+        self.job.stop(patience_s=20.0)
+
+    def _job_environment(self) -> dict[str, str]:
+        return {
+            **({} if self._keep else {"JVM_ARGS": QUICK_JVM_ARGS}),
+            **({} if self.media is None else self.media.environment),
+            **os.environ,
+            **self.environment(),
+            "SLUICE_KAFKA__START": "earliest-offset",
+            "SLUICE_KAFKA__PATIENCE_S": str(_READY_TIMEOUT_S),
+            "SLUICE_FLINK__CHECKPOINT_DIR": str(self._directory / "checkpoints"),
+            "SLUICE_FLINK__METRICS_PORT": str(free_port()),
+        }
 
     def wait_ready(self) -> None:
         """Wait until the job reads.
@@ -137,16 +171,23 @@ class Demo:
         try:
             reader.start()
             writer.start()
+            self.start_media()
             while writer.is_alive():
                 self._tick()
             self._view.say("everything is published, waiting for the last answers")
-            deadline = time.monotonic() + patience
-            while time.monotonic() < deadline and not self._complete():
-                self._tick()
+            self._wait(patience, self._complete)
+            if self.media is not None and self._ledger.unseen():
+                self._view.say("every upload is decided or held; looking at what is held")
+                self._wait(_MEDIA_PATIENCE_S, lambda: not self._ledger.unseen())
         finally:
             self._stop.set()
             writer.join(timeout=10)
             reader.join(timeout=10)
+
+    def _wait(self, seconds: float, enough: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and not enough():
+            self._tick()
 
     def _tick(self) -> None:
         time.sleep(0.05)
@@ -207,9 +248,20 @@ class Demo:
             ] += 1
 
 
-def endless(path: Path, *, once: bool) -> Iterator[UploadLine]:
-    """Uploads of a file, over and over: from the second time on under ids of their own."""
+def endless(
+    path: Path, *, once: bool, media: Callable[[bytes], bytes] | None = None
+) -> Iterator[UploadLine]:
+    """Uploads of a file, over and over: from the second time on under ids of their own.
+
+    Args:
+        path: the file.
+        once: not over and over.
+        media: says where the media of a line are. With it pictures and videos come the first
+            time alone: looking at one takes as long as deciding a thousand texts.
+    """
     raw = list(read_lines(path.read_bytes().splitlines()))
+    if media is not None:
+        raw = [media(line) for line in raw]
     if not raw:
         raise SluiceError(f"no uploads in {path}")
     loop = 1
@@ -217,7 +269,9 @@ def endless(path: Path, *, once: bool) -> Iterator[UploadLine]:
         base = dt.datetime.now(dt.UTC)
         suffix = "" if loop == 1 else f"-{loop}"
         for line in raw:
-            yield parse_line(line, base=base, suffix=suffix)
+            upload = parse_line(line, base=base, suffix=suffix)
+            if loop == 1 or media is None or upload.content_type not in {"image", "video"}:
+                yield upload
         if once:
             return
         loop += 1

@@ -203,6 +203,14 @@ def print_summary(console: Console, ledger: Ledger, summary: dict[str, Any]) -> 
         f"{summary['conflicting_ids']} of them with different content",
         highlight=False,
     )
+    media = summary["media"]
+    if media["looked_at"]:
+        done = ", ".join(f"{name} {count}" for name, count in media["actions"].items())
+        console.print(
+            f"{media['uploads']} pictures and videos, {media['looked_at']} of them decided again"
+            f" with what was found in them: {done}",
+            highlight=False,
+        )
     console.print(
         f"from the upload's broker time to the decision's: P50 {_of(summary['p50_ms'])}, "
         f"P99 {_of(summary['p99_ms'])} after the first {summary['warmup_s']:.0f} s "
