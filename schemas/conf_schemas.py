@@ -16,6 +16,7 @@ from schemas.normalise import normalise_json_schema
 from schemas.policy import policy_json_schema
 from schemas.rules import rules_json_schema
 from schemas.tables_conf import holds_json_schema, tables_json_schema
+from schemas.trust import trust_json_schema
 
 FOLDER: Final = Path(__file__).resolve().parent.parent / "conf" / "schemas"
 SCHEMAS: Final[dict[str, Callable[[], dict[str, Any]]]] = {
@@ -29,6 +30,7 @@ SCHEMAS: Final[dict[str, Callable[[], dict[str, Any]]]] = {
     "tables": tables_json_schema,
     "legal_holds": holds_json_schema,
     "feedback": feedback_json_schema,
+    "trust": trust_json_schema,
 }
 """What makes the schema of `conf/NAME.yaml`."""
 

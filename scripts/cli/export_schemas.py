@@ -18,6 +18,7 @@ from schemas.decision import Audit, Decision, Enforcement, Feedback, ReviewItem
 from schemas.evidence import MediaEvidence
 from schemas.feedback import AppealOutcome, JoinedFeedback, Report, ReviewVerdict
 from schemas.report_evidence import ReportEvidence
+from schemas.trust import UserRow
 from schemas.upload import Upload
 
 FOLDER: Final = conf_schemas.FOLDER / "records"
@@ -31,6 +32,7 @@ RECORDS: Final[dict[str, type[msgspec.Struct]]] = {
     "appeal": AppealOutcome,
     "joined-feedback": JoinedFeedback,
     "report-evidence": ReportEvidence,
+    "user": UserRow,
     "enforcement": Enforcement,
     "audit": Audit,
     "evidence": MediaEvidence,

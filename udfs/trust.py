@@ -1,0 +1,275 @@
+"""Trust of a user: reputation, strikes, labels and restrictions, from the events of their history.
+
+`apply` takes one event into a user's state; everything else is read from the state at a given
+time. The same functions serve the job, tables that are rebuilt from topics, and tests: a row
+rebuilt from the log is the online row, bit for bit.
+
+Taking an event in is a join: events may come in any order and more than once, and give the same
+state, as long as the user's remembered uploads (`memory`) reach back to what comes again. Beyond
+them counts are exact for events that come once. No wall clock is read: times are the events' own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from schemas.categories import Severity
+from schemas.features import UserFeatures
+from schemas.policy_parts import MEASURES
+from schemas.trust import (
+    Decided,
+    Labelled,
+    LabelSource,
+    Overturned,
+    Restriction,
+    SeverityPoints,
+    Strike,
+    TrustDocument,
+    TrustEvent,
+    UserRow,
+)
+from udfs.trust_state import NEVER, Judged, TrustState, content_hash
+
+_DAY_MS: Final = 86_400_000.0
+_SEVERITIES: Final[tuple[Severity, ...]] = ("none", "mild", "moderate", "severe")
+_CODES: Final = {name: code for code, name in enumerate(_SEVERITIES)}
+
+
+def apply(state: TrustState, event: TrustEvent, config: TrustDocument) -> TrustState:
+    """The state with one more event.
+
+    Args:
+        state: of the user; `TrustState()` where there is none.
+        event: about this user.
+        config: how much is remembered.
+    """
+    if isinstance(event, Labelled):
+        return _labelled(state, event, config.memory.labels)
+    if isinstance(event, Decided):
+        created, known = event.account_created_ms, state.created_ms
+        state = msgspec.structs.replace(
+            state,
+            created_ms=min(created, known) if created and known else created or known,
+            verified=max(state.verified, (event.at_ms, event.verified)),
+        )
+        severity = _CODES[event.severity]
+        new = Judged(content_hash(event.content_id), event.at_ms, event.revision, severity)
+    elif isinstance(event, Overturned):
+        new = Judged(content_hash(event.content_id), event.at_ms, cleared=event.revision)
+    else:
+        new = Judged(content_hash(event.content_id), event.at_ms, reported=True)
+    return _judged(state, new, config)
+
+
+def replay(events: Iterable[TrustEvent], config: TrustDocument) -> TrustState:
+    """The state after a history, as the job would have it."""
+    state = TrustState()
+    for event in events:
+        state = apply(state, event, config)
+    return state
+
+
+def reputation(state: TrustState, at_ms: int, config: TrustDocument) -> float:
+    """Reputation at a time, 0 to 100, three decimals.
+
+        start + age_most min(age / age_days, 1) + verified
+        + clean_most min(clean uploads / clean_uploads, 1)
+        - sum over violations of points(severity) 2^(-age of the violation / half_life_days)
+        + min(overturned * overturned decisions, overturned_most)
+
+    A violation that was overturned takes nothing away. What lies after `at_ms` is as if it
+    happened then.
+    """
+    part = config.reputation
+    points = part.start
+    if state.created_ms:
+        age = max(at_ms - state.created_ms, 0) / _DAY_MS
+        points += part.age_most * min(age / part.age_days, 1.0)
+    if state.verified[1]:
+        points += part.verified
+    clean = state.uploads - state.rejected
+    points += part.clean_most * min(clean / part.clean_uploads, 1.0)
+    for judged in state.violations:
+        half_lives = max(at_ms - judged.at_ms, 0) / _DAY_MS / part.half_life_days
+        points -= _points(part.violation, judged.severity) * 2.0**-half_lives
+    points += min(part.overturned * state.overturned, part.overturned_most)
+    return round(min(max(points, 0.0), 100.0), 3)
+
+
+def features(state: TrustState, at_ms: int, config: TrustDocument) -> UserFeatures:
+    """What the cascade reads about a user at a time."""
+    uploads = state.uploads
+    return UserFeatures(
+        reputation=reputation(state, at_ms, config),
+        violations=state.rejected,
+        toxicity_rate=round(state.rejected / uploads, 6) if uploads else 0.0,
+        report_rate=round(min(state.reported / uploads, 1.0), 6) if uploads else 0.0,
+        uploads=uploads,
+        known=uploads > 0,
+    )
+
+
+def strikes(state: TrustState, at_ms: int, config: TrustDocument) -> list[Strike]:
+    """Strikes that have not lapsed at a time, oldest first."""
+    part = config.strikes
+    lasts = int(part.days * _DAY_MS)
+    return [
+        Strike(
+            severity=_SEVERITIES[judged.severity],
+            weight=weight,
+            at_ms=judged.at_ms,
+            expires_ms=judged.at_ms + lasts,
+        )
+        for judged in state.violations
+        if (weight := _points(part.weights, judged.severity)) > 0 and at_ms < judged.at_ms + lasts
+    ]
+
+
+def labels(state: TrustState, at_ms: int) -> list[Labelled]:
+    """Labels that the user has at a time, by name."""
+    return effective(state.labels, at_ms)
+
+
+def effective(said: Iterable[Labelled], at_ms: int) -> list[Labelled]:
+    """Labels that count at a time, by name: a person's word before rules and models.
+
+    Args:
+        said: what was said, in any order; of one name and rank the newest counts.
+        at_ms: ms since the epoch.
+    """
+    best: dict[str, Labelled] = {}
+    for label in said:
+        if label.expires_ms and label.expires_ms <= at_ms:
+            continue
+        known = best.get(label.name)
+        if known is None or _label_order(label) > _label_order(known):
+            best[label.name] = label
+    return [best[name] for name in sorted(best) if best[name].present]
+
+
+def restriction(
+    state: TrustState, at_ms: int, config: TrustDocument, own: Iterable[Labelled] | None = None
+) -> Restriction | None:
+    """The strictest restriction that holds at a time; None where none does.
+
+    Args:
+        state: of the user.
+        at_ms: ms since the epoch.
+        config: the restrictions.
+        own: labels that the user has, where they are known already.
+    """
+    if not config.restrictions or not (state.violations or state.labels or own):
+        return None
+    has = labels(state, at_ms) if own is None else own
+    return strictest(has, strikes(state, at_ms, config), config)
+
+
+def strictest(
+    own: Iterable[Labelled], counted: Iterable[Strike], config: TrustDocument
+) -> Restriction | None:
+    """The strictest restriction whose condition these labels and strikes meet."""
+    names = {label.name for label in own}
+    count = sum(strike.weight for strike in counted)
+    found: Restriction | None = None
+    for part in config.restrictions:
+        holds = part.label in names if part.strikes is None else count >= part.strikes
+        stricter = found is None or MEASURES.index(part.measure) > MEASURES.index(found.measure)
+        if holds and stricter:
+            found = Restriction(measure=part.measure, reason=part.reason)
+    return found
+
+
+def row(state: TrustState, at_ms: int, config: TrustDocument) -> UserRow:
+    """Everything that readers see of a user at a time; the row `user:{id}`."""
+    own = labels(state, at_ms)
+    found = features(state, at_ms, config)
+    return UserRow(
+        reputation=found.reputation,
+        violations=found.violations,
+        toxicity_rate=found.toxicity_rate,
+        report_rate=found.report_rate,
+        uploads=found.uploads,
+        known=found.known,
+        strikes=tuple(strikes(state, at_ms, config)),
+        labels=tuple(own),
+        restriction=restriction(state, at_ms, config, own),
+        at_ms=at_ms,
+    )
+
+
+def _judged(state: TrustState, new: Judged, config: TrustDocument) -> TrustState:
+    """Join what is known about one content with what is new, and forget beyond the bounds."""
+    clean, violations, totals = state.clean, state.violations, state.totals
+    content = new.content
+    known = next((entry for entry in (*clean, *violations) if entry.content == content), None)
+    if known is not None:
+        joined = known.joined(new)
+        if joined == known:
+            return state
+        before = known.counts()
+        if known.violates:
+            violations = tuple(entry for entry in violations if entry.content != content)
+        else:
+            clean = tuple(entry for entry in clean if entry.content != content)
+        new = joined
+    else:
+        before = (0, 0, 0, 0)
+    after = new.counts()
+    uploads, rejected, overturned, reported = totals
+    memory = config.memory
+    if new.violates:
+        violations = _kept(violations, new, memory.violations)
+    else:
+        clean = _kept(clean, new, memory.clean)
+    return TrustState(
+        state.created_ms,
+        state.verified,
+        clean,
+        violations,
+        (
+            uploads + after[0] - before[0],
+            rejected + after[1] - before[1],
+            overturned + after[2] - before[2],
+            reported + after[3] - before[3],
+        ),
+        state.labels,
+    )
+
+
+def _kept(entries: tuple[Judged, ...], new: Judged, most: int) -> tuple[Judged, ...]:
+    if not entries or _entry_order(entries[-1]) < _entry_order(new):
+        return (*entries, new)[-most:]
+    return tuple(sorted((*entries, new), key=_entry_order))[-most:]
+
+
+def _labelled(state: TrustState, label: Labelled, most: int) -> TrustState:
+    kept = {(known.name, _rank(known.source)): known for known in state.labels}
+    place = (label.name, _rank(label.source))
+    if place in kept and _label_order(kept[place]) >= _label_order(label):
+        return state
+    kept[place] = label
+    if len(kept) > most:
+        del kept[min(kept, key=lambda name: (kept[name].at_ms, name))]
+    return msgspec.structs.replace(state, labels=tuple(kept[name] for name in sorted(kept)))
+
+
+def _rank(source: LabelSource) -> int:
+    return 1 if source == "person" else 0
+
+
+def _label_order(label: Labelled) -> tuple[int, int, bool, int, str, str]:
+    # Never expiring counts as latest; what is left only makes the order total.
+    expires = label.expires_ms or NEVER
+    said = (label.at_ms, label.present, expires, label.reason, f"{label.source} {label.by}")
+    return (_rank(label.source), *said)
+
+
+def _entry_order(entry: Judged) -> tuple[int, int]:
+    return entry.at_ms, entry.content
+
+
+def _points(points: SeverityPoints, severity: int) -> float:
+    return (0.0, points.mild, points.moderate, points.severe)[severity]
