@@ -118,7 +118,15 @@ class OcrPart(Part):
 class SpeechModel(Part):
     """A model for sherpa-onnx: a folder as its project publishes them."""
 
-    kind: Literal["transducer", "paraformer", "sense_voice", "nemo_ctc", "zipformer_ctc", "whisper"]
+    kind: Literal[
+        "transducer",
+        "nemo_transducer",
+        "paraformer",
+        "sense_voice",
+        "nemo_ctc",
+        "zipformer_ctc",
+        "whisper",
+    ]
     folder: Path
     """From the project's root or absolute; holds tokens.txt and the ONNX files, those in INT8
     first where there are both."""
