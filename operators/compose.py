@@ -77,7 +77,7 @@ def _fusion(files: CascadeSettings) -> Fusion:
     if files.fusion_model is None:
         return linear
     # What no model has scored stays with the coefficients.
-    return LightGbmFusion.load(_path(files.fusion_model), linear)
+    return LightGbmFusion.load(_package(files.fusion_model), linear)
 
 
 def _fast(folder: str | Path) -> FastTextScorer:

@@ -23,7 +23,7 @@ from schemas.categories import TEXT_CATEGORIES
 from schemas.errors import ConfigError, SluiceError
 from scripts.cli import import_model, train_text
 from scripts.cli.dataset import build, config
-from scripts.cli.deep import data, export, fit, network, train
+from scripts.cli.deep import data, export, fit, network, pictures, restore, train
 from scripts.cli.training_data import Example
 from tests import conformance, deep_kit
 from udfs.calibration import sigmoid
@@ -350,3 +350,79 @@ def test_a_label_that_the_model_has_not_is_named(small_bert: Path, tmp_path: Pat
     done = CliRunner().invoke(import_model.app, [*arguments, "--out", str(tmp_path / "p")])
     assert isinstance(done.exception, ConfigError)
     assert "the model has no such label; it has: LABEL_0, LABEL_1" in str(done.exception)
+
+
+def test_training_goes_on_from_a_package(
+    small_bert: Path, data_folder: Path, package: Path, tmp_path: Path
+) -> None:
+    before = load(package)
+    scorer = trained(
+        small_bert, data_folder, tmp_path / "more", "--from", str(package), "--epochs", "0.05",
+        "--most", "edos=200",
+    )  # fmt: skip
+    training = scorer.manifest.training
+    assert training["parent"] == before.manifest.version
+    assert training["code"]
+    assert (training["layers"], training["fit"]["steps"]) == (2, 1)
+    # One step from there, not from the base: what it had learnt is still known.
+    texts = [
+        f"we had some {word} with tea" for words in deep_kit.TELLING.values() for word in words
+    ]
+    apart = np.abs(sigmoid(scorer.raw(texts)) - sigmoid(before.raw(texts)))
+    assert float(apart.mean()) < 0.1
+
+
+def test_weights_come_back_from_every_kind_of_file(small_bert: Path, package: Path) -> None:
+    model = restore.restored(small_bert, package, len(TEXT_CATEGORIES))
+    tokenizer = restore.tokenizer_of(package)
+    out = package.parent / "again"
+    exported = export.export(
+        model, tokenizer, out, architecture="bert", heads=4, hidden=32,
+        categories=TEXT_CATEGORIES, max_tokens=48, pad_id=0, hide_id=4,
+        precisions=("int8", "fp32"),
+    )  # fmt: skip
+    assert exported.manifest.precisions == ("int8", "fp32")
+    state = {name: value.numpy() for name, value in model.state_dict().items()}
+    for file, most in (("model.fp32.onnx", 0.0), ("model.int8.onnx", 0.05)):
+        found = restore.weights_of(out / file)
+        for name, value in state.items():
+            scale = float(np.abs(value).max()) or 1.0
+            assert float(np.abs(found[name] - value).max()) <= most * scale, (file, name)
+
+
+def test_what_cannot_be_gone_on_from_is_refused(
+    small_bert: Path, data_folder: Path, package: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(SluiceError, match=r"holds no tokenizer\.json"):
+        restore.restored(small_bert, tmp_path, len(TEXT_CATEGORIES))
+    with pytest.raises(SluiceError, match=r"no weights head\.weight of shape \(3, 32\)"):
+        restore.restored(small_bert, package, 3)
+    arguments = ["--base", str(small_bert), "--data", str(data_folder), "--out", str(tmp_path)]
+    for options, message in (
+        (["--from", str(package), "--layers", "2"], "no --layers"),
+        (["--most", "edos"], "--most reads SOURCE=ROWS"),
+        (["--most", "elsewhere=3"], "no rows of elsewhere; there are: edos"),
+    ):
+        done = CliRunner().invoke(train_text.app, [*arguments, *options])
+        assert message in str(done.exception)
+
+
+def test_a_mixture_keeps_pairs_and_order(data_folder: Path) -> None:
+    rows = data.read(data_folder, ("train",))["train"]
+    some = data.thinned(rows, {"edos": 100})
+    assert len(some.texts) == 100
+    places = [rows.texts.index(text) for text in some.texts]
+    assert places == sorted(places)
+    assert data.thinned(rows, {}).texts == rows.texts
+
+
+def test_pictures_are_read_as_words() -> None:
+    plain = Tokenizer.from_str(json.dumps(deep_kit.tokenizer()))
+    reader = Tokenizer.from_str(json.dumps(pictures.read(deep_kit.tokenizer())))
+    text = "i 🔫 u"
+    found = reader.encode(text, add_special_tokens=False)
+    assert "[UNK]" in plain.encode(text).tokens
+    assert found.tokens == ["i", "g", "##u", "##n", "u"]
+    assert {text[a:b] for a, b in found.offsets[1:4]} == {"🔫"}
+    once = pictures.read(deep_kit.tokenizer())
+    assert pictures.read(once) == once

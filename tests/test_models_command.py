@@ -20,12 +20,15 @@ from operators.model_store import ACTIVE, ModelStore, package_folder
 from schemas.errors import ConfigError, DependencyUnavailableError
 from schemas.settings import CONF, Settings
 from scripts.cli import model_registry, models
+from scripts.cli.code_version import code_version
 from scripts.cli.consume import open_consumer, poll
 from scripts.cli.control_topic import ControlTopic
 from scripts.cli.kafka_topics import client_options
-from scripts.cli.model_registry import code_version, lineage
+from scripts.cli.model_registry import lineage
 from tests.deep_kit import write_package
 from tests.model_kit import write_model
+from udfs.fusion import LinearFusion
+from udfs.fusion_lightgbm import LightGbmFusion
 from udfs.text_fast import FastTextScorer
 
 SHIPPED = CONF / "models/fast_text"
@@ -90,6 +93,23 @@ def test_packages_are_added_once_and_listed_with_their_lineage(store: Store) -> 
     assert (store.path / f"fast_text/{shipped}/MODEL_CARD.md").is_file()
     assert shipped in store.run("list", "fast_text")[1]
     assert "nothing in" in store.run("list", "deep_text")[1]
+
+
+def test_a_fusion_is_a_package_like_any_other(store: Store, tmp_path: Path) -> None:
+    folder = CONF / "models/fusion"
+    (version,) = store.added(folder)
+    assert store.run("verify", "fusion")[1] == f"fusion {version}: sound\n"
+    assert store.run("activate", "fusion", version, "--offline")[0] == 0
+    # The job reads the store's pointer where `cascade.fusion_model` names the model.
+    linear = LinearFusion.load(CONF / "fusion.yaml")
+    active = package_folder(store.path / "fusion", store.folder)
+    assert LightGbmFusion.load(active, linear).version.startswith(f"lightgbm-{version}")
+    broken = tmp_path / "broken"
+    shutil.copytree(folder, broken)
+    (broken / "forest.npz").write_bytes(b"no forest")
+    assert "sha256" in store.run("add", broken)[0]
+    (broken / "manifest.json").write_text('{"name": "taste"}')
+    assert "there are: fast_text, deep_text, fusion" in store.run("add", broken)[0]
 
 
 def test_lineage_is_what_the_manifest_tells(store: Store) -> None:
@@ -334,6 +354,6 @@ def test_scores_of_a_loaded_package_must_be_probabilities(
         def score(self, texts: Sequence[str]) -> Any:
             return super().score(texts) * 7
 
-    monkeypatch.setattr(model_registry, "LOADERS", {"fast_text": Wild.load})
+    monkeypatch.setattr(model_registry, "SCORERS", {"fast_text": Wild.load})
     write_model(store.tiny, probability=0.9)
     assert "no probabilities" in store.run("add", store.tiny)[0]

@@ -51,8 +51,7 @@ def import_model(
         base.resolve(str(folder)), wanted, labels, out, precisions=precisions_of(ship), name=name
     )
     splits = None if data_folder is None else data.read(data_folder, ("dev", "test"))
-    if data_folder is not None:
-        facts = {**facts, **provenance(data_folder, None)}
+    facts = {**facts, **provenance(data_folder, None)}
     manifest = finish(
         exported,
         splits,

@@ -4,30 +4,34 @@ from __future__ import annotations
 
 import datetime as dt
 import getpass
-import subprocess
 from collections.abc import Callable, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import yaml
 
 from operators.model_store import Activation, ModelStore, PackageManifest
+from schemas.categories import TEXT_CATEGORIES
 from schemas.control import ControlMessage, control_key
 from schemas.errors import ConfigError
-from schemas.settings import ROOT, Settings
+from schemas.features import ThreadContext, UserFeatures, Velocity
+from schemas.settings import CONF, ROOT, Settings
+from schemas.upload import Upload
 from scripts.cli.control_check import Checker
 from scripts.cli.control_topic import ControlTopic, Replies, now
 from udfs import text_deep
-from udfs.contracts import Scorer
+from udfs.contracts import Scorer, Signals
+from udfs.fusion import LinearFusion
+from udfs.fusion_lightgbm import LightGbmFusion
 from udfs.text_fast import FastTextScorer
 
 _PROBE: Final = ("hello there, how was the train ride?", "")
-LOADERS: Final[Mapping[str, Callable[[Path], Scorer]]] = {
+FUSION: Final = "fusion"
+SCORERS: Final[Mapping[str, Callable[[Path], Scorer]]] = {
     "fast_text": FastTextScorer.load,
     "deep_text": text_deep.load,
 }
-"""Name of a model to what loads its packages."""
+"""Name of a model that scores texts to what loads its packages."""
 
 
 class Lineage(NamedTuple):
@@ -52,17 +56,19 @@ class Published(NamedTuple):
         return self.replies.complete and all(ack.ok for ack in self.replies.acks)
 
 
-def load(folder: Path, name: str) -> Scorer:
-    """Load a package with the code that the job runs, and let it score.
+def load(folder: Path, name: str) -> None:
+    """Load a package with the code that the job runs, and let it give probabilities.
 
     Raises:
-        ConfigError: it does not load, or what it says of a text is no probability.
+        ConfigError: it does not load, or what it says is no probability.
     """
-    loader = LOADERS.get(name)
+    if name == FUSION:
+        _load_fusion(folder)
+        return
+    loader = SCORERS.get(name)
     if loader is None:
-        raise ConfigError(
-            f"no stage loads a model {name}; there are: {', '.join(LOADERS)}", file=str(folder)
-        )
+        known = ", ".join((*SCORERS, FUSION))
+        raise ConfigError(f"no stage loads a model {name}; there are: {known}", file=str(folder))
     scorer = loader(folder)
     scores = scorer.score(_PROBE)
     if (
@@ -70,7 +76,31 @@ def load(folder: Path, name: str) -> Scorer:
         or not ((scores >= 0) & (scores <= 1)).all()
     ):
         raise ConfigError("gives scores that are no probabilities", file=str(folder))
-    return scorer
+
+
+def _load_fusion(folder: Path) -> None:
+    fusion = LightGbmFusion.load(folder, LinearFusion.load(CONF / "fusion.yaml"))
+    for score in (0.02, 0.98):
+        signals = Signals(
+            upload=Upload(
+                content_id="probe",
+                content_type="text",
+                user_id="probe",
+                created_at=dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
+                text=_PROBE[0],
+            ),
+            scores=dict.fromkeys(TEXT_CATEGORIES, score),
+            rules=(),
+            banks=(),
+            evasion=0.0,
+            velocity=Velocity(),
+            user=UserFeatures(),
+            context=ThreadContext(),
+            now_ms=0,
+        )
+        (found,) = fusion.fuse([signals])
+        if not all(0 <= value <= 1 for value in found.values()):
+            raise ConfigError("gives what is no probability", file=str(folder))
 
 
 def lineage(manifest: PackageManifest) -> Lineage:
@@ -153,19 +183,3 @@ def _from_root(folder: str) -> str:
     """The folder as a control message names it: from the project's root where it lies in it."""
     path = Path(folder)
     return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else folder
-
-
-def code_version() -> str:
-    """Version of this code for a manifest: its commit, `+` after it where files were changed."""
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(ROOT), "describe", "--always", "--dirty=+", "--abbrev=12"],
-            capture_output=True, text=True, check=True, timeout=20,
-        )  # fmt: skip
-        return done.stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        pass
-    try:
-        return version("sluice")
-    except PackageNotFoundError:
-        return "unknown"

@@ -27,6 +27,9 @@ from scripts.cli import (
     training_split,
     training_templates,
 )
+from scripts.cli.code_version import code_version
+from scripts.cli.dataset import config
+from scripts.cli.dataset.identity import Swapper
 from scripts.cli.training_corpus import Corpus
 from scripts.cli.training_data import Example
 from scripts.cli.training_fit import Column
@@ -69,7 +72,13 @@ def train_fast(
     console = Console(stderr=True)
     console.print(f"reading {data}")
     templates = training_templates.load()
-    examples = training_data.read_all(data)
+    functional = training_templates.load(training_templates.FUNCTIONAL)
+    examples = [
+        *training_data.read_all(data),
+        *training_templates.fill(
+            functional, seed=seed, weight=training_templates.FUNCTIONAL_WEIGHT
+        ),
+    ]
     scorer = train(
         examples, templates, out, seed=seed, quick=quick, console=console, evaluation=data
     )
@@ -110,9 +119,13 @@ def train(
     steps = QUICK_STEPS if quick else FULL_STEPS
     resamples = QUICK_RESAMPLES if quick else FULL_RESAMPLES
     rows = [*examples, *training_templates.fill(templates, seed=seed)]
-    corpus, ones = training_corpus.build(rows, templates.presumed_clean_unless)
+    corpus, ones = training_corpus.build(
+        rows, templates.presumed_clean_unless, config.load().holdout
+    )
     console.print(f"{len(corpus.texts)} texts, {ones.nnz / 1e6:.1f}M features")
-    grown, grown_ones = training_corpus.grown(corpus, ones, seed=seed)
+    grown, grown_ones = training_corpus.grown(
+        corpus, ones, seed=seed, swapper=Swapper(config.load_identities())
+    )
     columns = _fit(grown, grown_ones, steps, console)
     scorer, calibrations = training_model.calibrate(columns, TEXT_CATEGORIES, corpus, seed=seed)
     console.print("measuring")
@@ -181,6 +194,7 @@ def _provenance(
         }
     return {
         "date": training_model.today(),
+        "code": code_version(),
         "seed": seed,
         "quick": quick,
         "rows": rows,

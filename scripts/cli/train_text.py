@@ -14,9 +14,11 @@ from rich.console import Console
 
 from schemas.errors import SluiceError
 from scripts.cli import training_model
+from scripts.cli.code_version import code_version
 from scripts.cli.dataset import build
 from scripts.cli.deep import base, data
 from udfs.deep_manifest import Precision
+from udfs.model_package import MANIFEST
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -43,6 +45,14 @@ def train_text(
     teacher: Annotated[
         Path | None, typer.Option(help="Model package to learn from besides the labels.")
     ] = None,
+    origin: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            help="Model package to train on from, or the folder of a training with its checkpoint; "
+            "--base is what that one started from. Keeps its layers and vocabulary.",
+        ),
+    ] = None,
     epochs: Annotated[float, typer.Option(min=0.01)] = 2.0,
     batch: Annotated[int, typer.Option(min=2, help="Texts a step.")] = 48,
     tokens: Annotated[int, typer.Option(min=8, help="Of a text in training.")] = 96,
@@ -61,6 +71,13 @@ def train_text(
     rows: Annotated[
         int | None, typer.Option(help="Training and test rows at most: to try, not to ship.")
     ] = None,
+    most: Annotated[
+        str,
+        typer.Option(
+            help="Most training rows of a source, as davidson=1000,edos=2000: another mixture, to "
+            "go on --from a model with what it is weak at."
+        ),
+    ] = "",
     ship: Annotated[
         str, typer.Option(help="Precisions that the package gets, with commas between.")
     ] = "int8,fp16,fp32",
@@ -81,6 +98,8 @@ def train_text(
     if vocabulary not in {"keep", "trim"}:
         raise SluiceError("--vocabulary must be keep or trim")
     trimming: Literal["keep", "trim"] = "trim" if vocabulary == "trim" else "keep"
+    if origin is not None and (fresh or layers is not None or vocabulary == "trim"):
+        raise SluiceError("--from keeps layers and vocabulary: no --layers, --vocabulary, --fresh")
     precisions = precisions_of(ship)
     folder = base.resolve(base_model)
     say(f"reading {data_folder}")
@@ -89,8 +108,10 @@ def train_text(
         splits = {
             name: own if name == "dev" else data.first(own, rows) for name, own in splits.items()
         }
+    if most:
+        splits["train"] = data.thinned(splits["train"], _mixture(most))
     exported, facts = train.train(
-        train.Start(folder, layers, trimming, fresh, teacher, threads),
+        train.Start(folder, layers, trimming, fresh, teacher, origin, threads),
         splits,
         fit.Plan(
             epochs=epochs,
@@ -109,9 +130,11 @@ def train_text(
     )
     facts = {
         "date": training_model.today(),
-        "command": f"scripts/train_text --base {base_model} --seed {seed}",
+        "command": f"scripts/train_text --base {base_model} --seed {seed}"
+        + (f" --from {origin.name}" if origin else "")
+        + (f" --most {most}" if most else ""),
         **facts,
-        **provenance(data_folder, teacher),
+        **provenance(data_folder, origin or teacher),
         "base": f"{base_model}: {facts['base']}",
     }
     manifest = finish(exported, splits, training=facts, seed=seed, say=say)
@@ -119,17 +142,29 @@ def train_text(
     say(f"{out}: {manifest.name} {manifest.version}")
 
 
-def provenance(data_folder: Path, teacher: Path | None) -> dict[str, Any]:
-    """What a package's manifest says about its data and its parent."""
-    out: dict[str, Any] = {}
+def provenance(data_folder: Path | None, parent: Path | None) -> dict[str, Any]:
+    """What a package's manifest says about code, data and the package that it came of."""
+    out: dict[str, Any] = {"code": code_version()}
+    if data_folder is None:
+        return out
     path = data_folder / build.MANIFEST
     if path.is_file():
         manifest = msgspec.json.decode(path.read_bytes())
         out["data"] = f"sha256 {manifest['files'][build.FILE]['sha256'][:16]}"
         out["data_rows"] = manifest["counts"]["by_source"]
         out["licences"] = manifest["licences"]
-    if teacher is not None:
-        out["parent"] = msgspec.json.decode((teacher / "manifest.json").read_bytes())["version"]
+    if parent is not None and (parent / MANIFEST).is_file():
+        out["parent"] = msgspec.json.decode((parent / MANIFEST).read_bytes())["version"]
+    return out
+
+
+def _mixture(text: str) -> dict[str, int]:
+    out = {}
+    for part in text.split(","):
+        source, _, number = part.strip().partition("=")
+        if not source or not number.isdigit() or int(number) < 1:
+            raise SluiceError(f"--most reads SOURCE=ROWS, with commas between, not {part!r}")
+        out[source] = int(number)
     return out
 
 

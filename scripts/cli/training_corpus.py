@@ -13,6 +13,9 @@ import scipy.sparse as sp
 
 from schemas.categories import TEXT_CATEGORIES
 from scripts.cli import training_split
+from scripts.cli.dataset.augment import disguise
+from scripts.cli.dataset.config import TRICKS, HoldoutConfig
+from scripts.cli.dataset.identity import Swapper
 from scripts.cli.training_data import Example
 from scripts.cli.training_noise import misspell
 from udfs.normalise import normalise
@@ -29,7 +32,11 @@ NOISE_SHARE: Final = 0.4
 MOST_PARTS: Final = 6
 """Short parts that are taken of one long text."""
 COPY_WEIGHT: Final = 0.5
-"""What a misspelt copy or a part weighs beside its original."""
+"""What a misspelt or disguised copy, a counterfactual or a part weighs beside its original."""
+DISGUISED: Final = 0.3
+"""Share of the shorter texts that get a disguised copy."""
+DISGUISE_SHARES: Final = (0.5, 1.0)
+"""Share of the words of such a copy that are disguised, one or the other."""
 
 
 class Corpus(msgspec.Struct):
@@ -53,13 +60,16 @@ class Corpus(msgspec.Struct):
 
 
 def build(
-    examples: Iterable[Example], presumed_clean_unless: dict[str, tuple[str, ...]]
+    examples: Iterable[Example],
+    presumed_clean_unless: dict[str, tuple[str, ...]],
+    holdout: HoldoutConfig | None = None,
 ) -> tuple[Corpus, sp.csr_matrix]:
     """Normalise, label, hash and split.
 
     Args:
         examples: of all sources.
         presumed_clean_unless: by category, strings whose presence makes a presumed 0 unknown.
+        holdout: what only tests, beside a fifth of all.
 
     Returns:
         The corpus and its feature matrix of ones, shape (rows, BUCKETS).
@@ -81,35 +91,81 @@ def build(
                 weights[i, j] = example.weight * PRESUMED_WEIGHT
                 presumed[i, j] = True
     matrix = hashed(texts)
-    patterns = [e.pattern for e in rows]
-    group = training_split.groups(training_split.minhashes(matrix), patterns)
-    part = training_split.split(texts, group)
+    _, part = parts(rows, texts, matrix, holdout or HoldoutConfig())
     sources = np.array([e.source for e in rows])
+    patterns = [e.pattern for e in rows]
     return Corpus(texts, sources, patterns, labels, weights, presumed, part), matrix
 
 
-def grown(corpus: Corpus, ones: sp.csr_matrix, *, seed: int) -> tuple[Corpus, sp.csr_matrix]:
+def parts(
+    examples: Sequence[Example], texts: Sequence[str], matrix: sp.csr_matrix, holdout: HoldoutConfig
+) -> tuple[training_split.IntArray, training_split.IntArray]:
+    """Which examples are related, and which are fitted, calibrate and test.
+
+    Args:
+        examples: of all sources.
+        texts: theirs, normalised.
+        matrix: features of the texts.
+        holdout: what only tests, with all that is related to it.
+
+    Returns:
+        Group numbers, and `training_split.FIT`, `DEV` or `TEST`.
+    """
+    group = training_split.related(matrix, [e.pattern or e.link for e in examples])
+    part = training_split.split(texts, group)
+    part[np.isin(group, group[_held_out(examples, holdout)])] = training_split.TEST
+    return group, part
+
+
+def _held_out(examples: Sequence[Example], holdout: HoldoutConfig) -> list[int]:
+    subsets = set(holdout.subsets)
+    out = [
+        i
+        for i, e in enumerate(examples)
+        if e.subset and f"{e.source}/{e.subset}".lower() in subsets
+    ]
+    for source, share in holdout.newest_share.items():
+        own = sorted((e.time, i) for i, e in enumerate(examples) if e.source == source and e.time)
+        out += [i for _, i in own[len(own) - int(len(own) * share) :]]
+    return out
+
+
+def grown(
+    corpus: Corpus, ones: sp.csr_matrix, *, seed: int, swapper: Swapper | None = None
+) -> tuple[Corpus, sp.csr_matrix]:
     """The corpus with copies of what is fitted, which are only ever fitted themselves.
 
-    A misspelt copy of every text that is not long; and short parts of long texts, for the
-    categories that a text is free of: so is every part of it.
+    A misspelt copy of every text that is not long; a disguised one of some, harmless and abusive
+    alike, as normalisation leaves it; the same text about another identity; and short parts of
+    long texts, for the categories that a text is free of: so is every part of it.
+
+    Args:
+        corpus: of `build`.
+        ones: its features.
+        seed: of every draw.
+        swapper: of identities; None to do without.
     """
     rng = random.Random(seed)  # noqa: S311 - draws examples, guards nothing
     rows: list[int] = []
     copies: list[str] = []
-    parts: list[bool] = []
+    partial: list[bool] = []
     for i in np.flatnonzero(corpus.part == training_split.FIT).tolist():
         text = corpus.texts[i]
+        own = []
         if len(text) < NOISE_BELOW_CHARS:
-            copies.append(misspell(text, rng, share=NOISE_SHARE))
-        if (corpus.labels[i] == 0).any():
-            copies.extend(_parts(text, rng))
-        parts.extend(
-            j > 0 or len(text) >= NOISE_BELOW_CHARS for j in range(len(copies) - len(rows))
-        )
-        rows.extend([i] * (len(copies) - len(rows)))
+            own.append(misspell(text, rng, share=NOISE_SHARE))
+            if rng.random() < DISGUISED:
+                own.append(_disguised(text, rng))
+            if swapper is not None and (other := swapper.swap(text, rng)) is not None:
+                own.append(other)
+        # What normalisation undoes would be the same text again.
+        own = [copy for copy in dict.fromkeys(normalise(each).text for each in own) if copy != text]
+        cut = list(_parts(text, rng)) if (corpus.labels[i] == 0).any() else []
+        copies += own + cut
+        partial += [False] * len(own) + [True] * len(cut)
+        rows += [i] * (len(own) + len(cut))
     labels, weights = corpus.labels[rows].copy(), corpus.weights[rows] * np.float32(COPY_WEIGHT)
-    unknown = np.array(parts)[:, None] & ~(labels == 0)
+    unknown = np.array(partial)[:, None] & ~(labels == 0)
     labels[unknown], weights[unknown] = np.nan, 0
     bigger = Corpus(
         corpus.texts + copies,
@@ -121,6 +177,11 @@ def grown(corpus: Corpus, ones: sp.csr_matrix, *, seed: int) -> tuple[Corpus, sp
         np.concatenate((corpus.part, corpus.part[rows])),
     )
     return bigger, sp.vstack([ones, hashed(copies)]).tocsr()
+
+
+def _disguised(text: str, rng: random.Random) -> str:
+    trick = rng.choice(TRICKS)
+    return disguise(text, trick, rng, share=rng.choice(DISGUISE_SHARES))
 
 
 def _parts(text: str, rng: random.Random) -> Iterator[str]:

@@ -74,7 +74,7 @@ SOURCES: Final = (
         "hatemoji",
         "Adversarial hate with emoji, in contrasting pairs (HatemojiBuild)",
         "CC-BY 4.0",
-        0.15,
+        0.45,
         "hatemoji/HatemojiBuild_train.csv",
     ),
     Source("told_br", "Brazilian Portuguese tweets (ToLD-Br)", "CC-BY-SA 4.0", 0.25, "told_br"),

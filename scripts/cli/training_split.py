@@ -22,6 +22,9 @@ SHARES: Final = 20
 
 FIT, DEV, TEST = 0, 1, 2
 
+SEEDS: Final = (1, 3)
+"""Of the signatures that find near-duplicates: two sets miss less than one."""
+
 _ROWS: Final = 3
 _BANDS: Final = 8
 _SIMILAR: Final = 0.6
@@ -83,6 +86,19 @@ def groups(signatures: npt.NDArray[np.uint32], links: Sequence[str]) -> IntArray
             a, b = root(int(i)), root(int(other[i]))
             parent[max(a, b)] = min(a, b)
     return np.array([root(i) for i in range(len(parent))], np.int64)
+
+
+def related(matrix: sp.csr_matrix, links: Sequence[str]) -> IntArray:
+    """Groups of texts that are nearly the same or share a link.
+
+    Args:
+        matrix: one row per text.
+        links: as for `groups`.
+    """
+    group = groups(minhashes(matrix, seed=SEEDS[0]), links)
+    for seed in SEEDS[1:]:
+        group = groups(minhashes(matrix, seed=seed), [str(number) for number in group])
+    return group
 
 
 def split(texts: Sequence[str], group: IntArray) -> IntArray:

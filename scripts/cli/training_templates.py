@@ -18,6 +18,11 @@ from schemas.yaml_source import FaultError, YamlSource
 from scripts.cli.training_data import TEMPLATES, Example
 
 PATH: Final = CONF / "training/fast_text_templates.yaml"
+FUNCTIONAL: Final = CONF / "training/functional_templates.yaml"
+"""Sentences by what they do, after HateCheck."""
+FUNCTIONAL_WEIGHT: Final = 0.15
+"""Of such a sentence for a model that sees words and no order: full weight costs it more on real
+texts than it gains on these."""
 PATTERN_WEIGHT: Final = 12
 """Sentences that a pattern weighs at most, however many it fills."""
 
@@ -77,19 +82,25 @@ def load(path: Path = PATH) -> Templates:
     return YamlSource.read(path).validate(Templates)
 
 
-def fill(templates: Templates, *, seed: int) -> Iterator[Example]:
-    """Sentences of every pattern, as many as its family says, drawn without repeats."""
+def fill(templates: Templates, *, seed: int, weight: float = TEMPLATES.weight) -> Iterator[Example]:
+    """Sentences of every pattern, as many as its family says, drawn without repeats.
+
+    Args:
+        templates: the file.
+        seed: of the draws.
+        weight: of a sentence in the loss, of a pattern that fills few.
+    """
     for family in templates.families:
         for pattern in family.patterns:
             sentences = fill_pattern(pattern, templates.slots, seed=seed, fills=family.fills)
-            weight = TEMPLATES.weight * min(1.0, PATTERN_WEIGHT / len(sentences))
+            own = weight * min(1.0, PATTERN_WEIGHT / len(sentences))
             name = f"{family.name}/{pattern}"
             for sentence in sentences:
                 yield Example(
                     sentence,
                     TEMPLATES.name,
                     dict(family.labels),
-                    weight,
+                    own,
                     pattern=name,
                     emphasis=family.emphasis,
                 )

@@ -19,8 +19,6 @@ from scripts.cli.training_corpus import MOST_CHARS, PRESUMED_WEIGHT
 from scripts.cli.training_data import TEMPLATES, Example
 from udfs.normalise import normalise
 
-SEEDS: Final = (1, 3)
-"""Of the signatures that find near-duplicates: two sets miss less than one."""
 CHECK_SEED: Final = 2
 """Of the signatures that look for leaks: others than those that made the splits."""
 LEAK: Final = 0.8
@@ -43,10 +41,8 @@ def rows_of(
     examples = [example for example in examples if example.text.strip()]
     texts = [normalise(example.text[:MOST_CHARS]).text for example in examples]
     matrix = training_corpus.hashed(texts)
-    twins = _near(matrix, [""] * len(texts))
-    group = _near(matrix, [e.pattern or e.link for e in examples])
-    part = training_split.split(texts, group)
-    _hold_out(part, group, _held_out(examples, holdout))
+    twins = training_split.related(matrix, [""] * len(texts))
+    group, part = training_corpus.parts(examples, texts, matrix, holdout)
     rows: list[Row] = []
     dropped: dict[str, int] = defaultdict(int)
     seen: set[tuple[Any, ...]] = set()
@@ -149,15 +145,6 @@ def _across(pairs: Iterable[tuple[Any, str]]) -> int:
     return sum(len(found) > 1 for found in splits.values())
 
 
-def _near(matrix: sp.csr_matrix, links: Sequence[str]) -> training_split.IntArray:
-    """Groups of texts that are nearly the same or share a link."""
-    group = training_split.groups(training_split.minhashes(matrix, seed=SEEDS[0]), links)
-    for seed in SEEDS[1:]:
-        signatures = training_split.minhashes(matrix, seed=seed)
-        group = training_split.groups(signatures, [str(number) for number in group])
-    return group
-
-
 def _near_across(matrix: sp.csr_matrix, twins: training_split.IntArray, rows: Sequence[Row]) -> int:
     members: dict[int, list[int]] = defaultdict(list)
     for i, (twin, row) in enumerate(zip(twins, rows, strict=True)):
@@ -174,26 +161,6 @@ def _near_across(matrix: sp.csr_matrix, twins: training_split.IntArray, rows: Se
                 if rows[own[a]].split != rows[own[b]].split:
                     leaked.add(own[a])
     return len(leaked)
-
-
-def _held_out(examples: Sequence[Example], holdout: HoldoutConfig) -> list[int]:
-    subsets = set(holdout.subsets)
-    out = [
-        i
-        for i, e in enumerate(examples)
-        if e.subset and f"{e.source}/{e.subset}".lower() in subsets
-    ]
-    for source, share in holdout.newest_share.items():
-        own = sorted((e.time, i) for i, e in enumerate(examples) if e.source == source and e.time)
-        out += [i for _, i in own[len(own) - int(len(own) * share) :]]
-    return out
-
-
-def _hold_out(
-    part: training_split.IntArray, group: training_split.IntArray, rows: list[int]
-) -> None:
-    """Test on these rows, and on all that is related to them."""
-    part[np.isin(group, group[rows])] = training_split.TEST
 
 
 def _digest(text: str) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from tokenizers import Tokenizer
 
 from schemas.categories import TEXT_CATEGORIES
-from schemas.errors import ConfigError
+from schemas.errors import ConfigError, SluiceError
 from scripts.cli.dataset.build import FILE
 from udfs.normalise import normalise
 
@@ -201,7 +201,34 @@ def first(rows: Rows, most: int) -> Rows:
     """Every n-th row, at most `most` of them; counterfactuals stay with their origin or go."""
     if len(rows.texts) <= most:
         return rows
-    kept = np.unique(np.linspace(0, len(rows.texts) - 1, most).round().astype(np.int64))
+    return _chosen(rows, _spread(np.arange(len(rows.texts)), most))
+
+
+def thinned(rows: Rows, most: Mapping[str, int]) -> Rows:
+    """At most so many rows of a source, spread evenly; sources that are not named keep theirs.
+
+    Raises:
+        SluiceError: there is no such source.
+    """
+    there = set(rows.sources.tolist())
+    if unknown := set(most) - there:
+        raise SluiceError(
+            f"no rows of {', '.join(sorted(unknown))}; there are: {', '.join(sorted(there))}"
+        )
+    kept = [
+        _spread(np.flatnonzero(rows.sources == source), most.get(source, len(rows.texts)))
+        for source in sorted(there)
+    ]
+    return _chosen(rows, np.sort(np.concatenate(kept)))
+
+
+def _spread(places: npt.NDArray[np.int64], most: int) -> npt.NDArray[np.int64]:
+    if len(places) <= most:
+        return places
+    return places[np.unique(np.linspace(0, len(places) - 1, most).round().astype(np.int64))]
+
+
+def _chosen(rows: Rows, kept: npt.NDArray[np.int64]) -> Rows:
     place = {int(old): new for new, old in enumerate(kept)}
     partner = np.array([place.get(int(rows.partner[i]), -1) for i in kept], np.int64)
     return Rows(

@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 
 from schemas.categories import TEXT_CATEGORIES
 from schemas.errors import SluiceError
-from scripts.cli.deep import base, data, fit, network
+from scripts.cli.deep import base, data, fit, network, pictures, restore
 from scripts.cli.deep.data import Rows
 from scripts.cli.deep.export import Exported, export
 from scripts.cli.deep.fit import Plan, Texts
@@ -43,6 +43,9 @@ class Start:
     """Random weights under the folder's configuration."""
     teacher: Path | None = None
     """A model package to learn from besides."""
+    origin: Path | None = None
+    """A package, or a training's folder with its checkpoint, to go on from; its vocabulary and
+    layers are kept, and `folder` gives the configuration alone."""
     threads: int = 0
     """0: all cores."""
 
@@ -77,24 +80,13 @@ def train(
     if start.threads:
         torch.set_num_threads(start.threads)
     torch.manual_seed(plan.seed)
-    tokenizer = base.plain_tokenizer(start.folder)
-    rows: list[int] | None = None
-    if start.vocabulary == "trim":
-        ids = data.encode(splits["train"].texts, Tokenizer.from_str(json.dumps(tokenizer)))
-        counts = Counter(int(i) for text in ids for i in text)
-        before = len(tokenizer["model"]["vocab"])
-        tokenizer, rows = base.trimmed(tokenizer, [i for i, n in counts.items() if n > 1])
-        say(f"vocabulary: {len(rows)} of {before} tokens stay")
-    encoder = (
-        network.fresh_encoder(start.folder)
-        if start.fresh
-        else network.encoder_of(start.folder, layers=start.layers, rows=None)
-    )
-    if start.fresh and start.layers is not None:
-        network.keep_layers(encoder, start.layers)
-    if rows is not None:
-        network.keep_tokens(encoder, rows)
-    model = network.TextClassifier(encoder, len(TEXT_CATEGORIES))
+    if start.origin is not None:
+        tokenizer = restore.tokenizer_of(start.origin)
+        model = restore.restored(start.folder, start.origin, len(TEXT_CATEGORIES))
+    else:
+        tokenizer, model = _begun(start, splits["train"], say)
+    tokenizer = pictures.read(tokenizer)
+    encoder = model.encoder
     path = out / "tokenizer.json"
     path.write_text(json.dumps(tokenizer, ensure_ascii=False), "utf-8")
     windows = TokenWindows(path, max_tokens, 1)
@@ -138,6 +130,30 @@ def train(
         "versions": {"torch": torch.__version__.partition("+")[0], "numpy": np.__version__},
     }
     return exported, facts
+
+
+def _begun(
+    start: Start, rows: Rows, say: Callable[[str], None]
+) -> tuple[dict[str, Any], network.TextClassifier]:
+    """Tokenizer and network of a base, cut to what is wanted of it."""
+    tokenizer = pictures.read(base.plain_tokenizer(start.folder))
+    kept: list[int] | None = None
+    if start.vocabulary == "trim":
+        ids = data.encode(rows.texts, Tokenizer.from_str(json.dumps(tokenizer)))
+        counts = Counter(int(i) for text in ids for i in text)
+        before = len(tokenizer["model"]["vocab"])
+        tokenizer, kept = base.trimmed(tokenizer, [i for i, n in counts.items() if n > 1])
+        say(f"vocabulary: {len(kept)} of {before} tokens stay")
+    encoder = (
+        network.fresh_encoder(start.folder)
+        if start.fresh
+        else network.encoder_of(start.folder, layers=start.layers, rows=None)
+    )
+    if start.fresh and start.layers is not None:
+        network.keep_layers(encoder, start.layers)
+    if kept is not None:
+        network.keep_tokens(encoder, kept)
+    return tokenizer, network.TextClassifier(encoder, len(TEXT_CATEGORIES))
 
 
 def _stopping(rows: Rows, seed: int) -> Rows:
