@@ -2,6 +2,7 @@
 
 Kafka -> one vectorised Python function in process mode -> Kafka. It keeps no state: after a
 restart uploads since the last checkpoint are looked at again, and their evidence has the same id.
+An upload whose store did not answer also goes, as it came, to the topic of the rescan job.
 """
 
 from __future__ import annotations
@@ -24,12 +25,21 @@ SELECT
   CAST(
     JSON_VALUE(CAST(v AS STRING), '$.user_id' NULL ON EMPTY NULL ON ERROR) AS BYTES
   ),
-  look_at_media(v)
+  look_at_media(v),
+  v
 FROM media_uploads
+"""
+# As `operators.rescan_logic.is_transient` says it; only fetching fails alone and first.
+_UNFETCHED: Final = """
+SELECT f0, f2, '{topic}' FROM looked_at
+WHERE f0 IS NOT NULL AND f1 IS NOT NULL
+  AND JSON_VALUE(CAST(f1 AS STRING), '$.errors[0].step' NULL ON EMPTY NULL ON ERROR) = 'fetch'
+  AND JSON_VALUE(CAST(f1 AS STRING), '$.errors[0].kind' NULL ON EMPTY NULL ON ERROR)
+    IN ('unreachable', 'timeout')
 """
 
 
-def job_settings(settings: Settings, *, local: bool) -> Settings:
+def job_settings(settings: Settings, *, local: bool, name: str = "media") -> Settings:
     """The settings as this job needs them: process mode, and a consumer group of its own.
 
     What is fixed for it in Flink's options can be overridden by `flink.options`.
@@ -38,6 +48,7 @@ def job_settings(settings: Settings, *, local: bool) -> Settings:
         settings: of the moderation job beside it.
         local: a mini-cluster; its checkpoints must not lie among the moderation job's. Where a
             job is submitted, who submits it sees to that.
+        name: of the job, another one where it looks at media in another order.
     """
     media, flink = settings.media, settings.flink
     options = {
@@ -47,9 +58,10 @@ def job_settings(settings: Settings, *, local: bool) -> Settings:
         "python.fn-execution.arrow.batch.size": str(media.batch),
         **flink.options,
     }
+    group = media.group_id if name == "media" else f"{media.group_id}-{name}"
     folder = flink.checkpoint_dir
     if local:
-        folder = f"{folder.rstrip('/')}/media" if folder else ".run/media-checkpoints"
+        folder = f"{folder.rstrip('/')}/{name}" if folder else f".run/{name}-checkpoints"
     changes = {
         "options": options,
         "checkpoint_dir": folder,
@@ -58,7 +70,7 @@ def job_settings(settings: Settings, *, local: bool) -> Settings:
     return settings.model_copy(
         update={
             "flink": flink.model_copy(update=changes),
-            "kafka": settings.kafka.model_copy(update={"group_id": media.group_id}),
+            "kafka": settings.kafka.model_copy(update={"group_id": group}),
         }
     )
 
@@ -84,21 +96,23 @@ def build(t_env: StreamTableEnvironment, settings: Settings, *, bounded: bool = 
     uploads = (topics.content_image, topics.content_video)
     t_env.execute_sql(source_ddl("media_uploads", uploads, settings.kafka, bounded=bounded))
     # Rows name their topic only where the sink has more than one.
-    outputs = [topics.evidence, topics.dead_letters]
+    outputs = [topics.evidence, topics.rescan]
     t_env.execute_sql(sink_ddl("evidence", outputs, settings.kafka))
     t_env.create_temporary_function("look_at_media", look_at_media(media, settings.limits))
     # By way of a stream: within one query the planner would call the function once to ask whether
     # its result is there, and again for the result.
     looked_at = stream_of(
-        t_env, t_env.sql_query(_LOOKED_AT), [_bytes(), _bytes()], "looked-at-media"
+        t_env, t_env.sql_query(_LOOKED_AT), [_bytes(), _bytes(), _bytes()], "looked-at-media"
     )
-    schema = (
-        Schema.new_builder().column("f0", DataTypes.BYTES()).column("f1", DataTypes.BYTES()).build()
-    )
+    columns = Schema.new_builder()
+    for name in ("f0", "f1", "f2"):
+        columns = columns.column(name, DataTypes.BYTES())
+    schema = columns.build()
     t_env.create_temporary_view("looked_at", t_env.from_data_stream(looked_at, schema))
     statements = t_env.create_statement_set()
     statements.add_insert_sql(
         f"INSERT INTO evidence SELECT f0, f1, '{topics.evidence}' FROM looked_at"  # noqa: S608 - a topic's name, checked by its setting
         " WHERE f0 IS NOT NULL AND f1 IS NOT NULL"
     )
+    statements.add_insert_sql(f"INSERT INTO evidence {_UNFETCHED.format(topic=topics.rescan)}")
     statements.attach_as_datastream()

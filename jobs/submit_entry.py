@@ -29,6 +29,7 @@ class _Job(NamedTuple):
 JOBS: Final = {
     "moderation": _Job("jobs.moderation", ("operators.moderate:Moderate",)),
     "media": _Job("jobs.media", ("operators.media_udf:LookAtMedia",)),
+    "rescan": _Job("jobs.rescan", ("operators.rescan:Rescan",)),
     "feedback": _Job("jobs.feedback", ("operators.feedback:Join",)),
 }
 

@@ -15,7 +15,10 @@ import pandas as pd
 from pyflink.table import DataTypes, FunctionContext, ScalarFunction
 from pyflink.table.udf import udf
 
+from operators.flink_counters import FlinkCounters
 from operators.media_analyse import MediaAnalyser
+from operators.media_metrics import MediaMetrics
+from operators.metrics import Metrics
 from schemas.errors import InvalidUploadError
 from schemas.evidence import MediaEvidence, encode_evidence
 from schemas.media_job import MediaDocument
@@ -39,9 +42,12 @@ class LookAtMedia(ScalarFunction):  # type: ignore[misc]  # pyflink ships no typ
         self._limits = limits
         self._analyser: MediaAnalyser | None = None
 
-    def open(self, function_context: FunctionContext) -> None:  # noqa: ARG002 - PyFlink's signature
+    def open(self, function_context: FunctionContext) -> None:
         """Start the processes that decode."""
         self._analyser = MediaAnalyser(self._media)
+        self._metrics = Metrics()
+        self._counters = FlinkCounters(function_context.get_metric_group().add_group("sluice"))
+        self._counts = MediaMetrics(self._metrics)
         ready = self._analyser.ready
         _log.info(
             "media ready: network cut by %s, missing %s, pixels scored for %s",
@@ -69,7 +75,11 @@ class LookAtMedia(ScalarFunction):  # type: ignore[misc]  # pyflink ships no typ
         assert self._analyser is not None, "open comes first"  # noqa: S101 - for the type checker
         uploads = [self._upload(payload) for payload in payloads]
         there = [upload for upload in uploads if upload is not None]
-        found = iter(self._analyser.analyse(there))
+        evidence = self._analyser.analyse(there)
+        # Flink takes the counts of a batch as its bundle ends: there is nothing to wait for.
+        self._counts.looked(evidence, self._analyser.sandbox.restarts)
+        self._metrics.flush(self._counters.add)
+        found = iter(evidence)
         return [None if upload is None else encoded(next(found)) for upload in uploads]
 
     def _upload(self, payload: bytes | None) -> Upload | None:

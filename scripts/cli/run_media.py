@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from typing import Annotated
 
@@ -31,21 +32,28 @@ def main(
     exit_with(lambda: run(load_settings(profile), bounded=bounded, resume=resume))
 
 
-def run(settings: Settings, *, bounded: bool, resume: bool = False) -> int:
-    """Run the job in this process; gives the exit status."""
+def run(settings: Settings, *, bounded: bool, resume: bool = False, name: str = "media") -> int:
+    """Run the job in this process; gives the exit status.
+
+    Args:
+        settings: of the moderation job beside it.
+        bounded: work off what is in the topics now.
+        resume: go on from the newest retained checkpoint.
+        name: of its module in `jobs`.
+    """
     stop = stop_on_signals()
     load_media(ROOT / settings.media.config)  # it is checked before anything starts
     # As on a cluster; the mini-cluster would run the function in this process otherwise.
     os.environ["_python_worker_execution_mode"] = "process"  # noqa: SIM112 - PyFlink's own name
-    prepare_jvm("media", settings)
+    prepare_jvm(name, settings)
     # PyFlink takes seconds to import: only once the settings are known to be right.
     from jobs.environment import make_environment  # noqa: PLC0415
-    from jobs.media import build, job_settings  # noqa: PLC0415
 
-    settings = job_settings(settings, local=True)
+    job = importlib.import_module(f"jobs.{name}")
+    settings = job.job_settings(settings, local=True)
     env, t_env = make_environment(settings, resume=resume)
-    build(t_env, settings, bounded=bounded)
-    return follow(env, "sluice-media", settings, stop, bounded=bounded)
+    job.build(t_env, settings, bounded=bounded)
+    return follow(env, f"sluice-{name}", settings, stop, bounded=bounded)
 
 
 if __name__ == "__main__":

@@ -101,7 +101,7 @@ def main(
     settings = load_settings(profile)
     if job == "moderation":
         compose_cascade(settings)  # each of its files is checked before anything is touched
-    elif job == "media":
+    elif job in {"media", "rescan"}:
         load_media(ROOT / settings.media.config)
     elif job == "feedback":
         load_feedback(ROOT / settings.feedback.config)
