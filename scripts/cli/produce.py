@@ -1,4 +1,4 @@
-"""`scripts/produce`: publish JSONL uploads to the topics that the job reads."""
+"""`scripts/produce`: publish JSONL uploads, or what people say about them, to the jobs' topics."""
 
 from __future__ import annotations
 
@@ -6,22 +6,25 @@ import datetime as dt
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from schemas.errors import SluiceError
 from schemas.settings import Settings, load_settings
 from scripts.cli.local_stack import resolve
+from scripts.cli.produce_said import publish_said
 from scripts.cli.publisher import UploadPublisher, paced
 from scripts.cli.upload_lines import UploadLine, parse_line, read_lines
+
+Said = Literal["reports", "verdicts", "appeals"]
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
 @app.command()
 def produce(
-    file: Annotated[str, typer.Argument(help="JSONL uploads; - for standard input.")],
+    file: Annotated[str, typer.Argument(help="JSONL records; - for standard input.")],
     rate: Annotated[
         float, typer.Option(min=0, help="Uploads a second; 0 for as fast as possible.")
     ] = 0.0,
@@ -29,6 +32,10 @@ def produce(
         str | None, typer.Option(help="host:port of the broker, if not the settings'.")
     ] = None,
     profile: Annotated[str, typer.Option(help="Profile that names broker and topics.")] = "dev",
+    topic: Annotated[
+        Said | None,
+        typer.Option(help="The lines are no uploads: they go to this topic, keyed by content id."),
+    ] = None,
 ) -> None:
     """Publish JSONL uploads, keyed by user id, each to the topic of its content type.
 
@@ -37,7 +44,10 @@ def produce(
     settings = resolve(load_settings(profile), kafka=bootstrap)
     if file != "-" and not Path(file).is_file():
         raise SluiceError(f"no such file: {file}")
-    counts, failures = publish(file, settings, rate=rate)
+    if topic is None:
+        counts, failures = publish(file, settings, rate=rate)
+    else:
+        counts, failures = publish_said(file, topic, settings, rate=rate)
     total = sum(counts.values())
     parts = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
     print(f"{total - len(failures)} of {total} published to {settings.kafka.bootstrap} ({parts})")
