@@ -21,7 +21,7 @@ from rich.table import Table
 
 from schemas.errors import ConfigError, SluiceError
 from schemas.media_banks import KINDS
-from schemas.settings import CONF
+from schemas.settings import CONF, load_settings
 from scripts.cli.bank_bench import measure
 from scripts.cli.bank_changes import (
     change,
@@ -32,8 +32,11 @@ from scripts.cli.bank_changes import (
     publish_deltas,
 )
 from scripts.cli.bank_files import FORMATS, Format, WrongError, write_rows
+from scripts.cli.bank_rescan import Rescanner
 from scripts.cli.bank_store import BankStore, check_bank, entries_of, load_list
+from scripts.cli.consume import records
 from udfs.bank_snapshot import read_manifest
+from udfs.media_banks import MediaBanks
 
 app = typer.Typer(
     help=__doc__,
@@ -55,6 +58,8 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.
 BANKS: Final = CONF / "media_banks.yaml"
 _LISTED: Final = 20
 """Wrong rows that are printed one by one."""
+_SILENCE_S: Final = 3.0
+"""Without a record, then the evidence topic is taken to be read."""
 _IN_ONE_DELTA: Final = 500
 """Entries of one control message: a job lays them over its bank in 25 ms."""
 
@@ -284,6 +289,35 @@ def verify(
         )
     if failed:
         raise typer.Exit(1)
+
+
+@app.command()
+def rescan(
+    names: Annotated[list[str] | None, typer.Argument(help="Banks. [default: all]")] = None,
+    *,
+    hours: Annotated[
+        float, typer.Option(min=0, help="How far back; 0: all that the topic holds.")
+    ] = 0.0,
+    banks: FileOption = BANKS,
+    profile: ProfileOption = "dev",
+) -> None:
+    """Match what was looked at earlier with the banks as they are now; a JSON line a match.
+
+    For entries that were added after contents had been decided. Reads the evidence topic, decides
+    and publishes nothing.
+    """
+    store = BankStore(banks)
+    for name in names or ():
+        store.spec(name)
+    since = time.time() * 1000 - hours * 3_600_000 if hours else 0.0
+    scan = Rescanner(MediaBanks.load(banks), names or (), since)
+    settings = load_settings(profile)
+    topic = [settings.topics.evidence]
+    for row in scan.matches(records(settings, topic, from_beginning=True, timeout_s=_SILENCE_S)):
+        print(json.dumps(row), flush=True)
+    contents, matched, other = scan.counts
+    left = f", {other} records are no evidence of media" if other else ""
+    print(f"{matched} of {contents} contents match{left}", file=sys.stderr)
 
 
 @app.command()
