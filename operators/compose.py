@@ -25,6 +25,7 @@ from udfs.decision_cache import LocalCache
 from udfs.fusion import LinearFusion
 from udfs.fusion_lightgbm import LightGbmFusion
 from udfs.language import LanguageGuesser
+from udfs.language_support import Remembering
 from udfs.media_banks import MediaBanks
 from udfs.policy import Policy, Switches
 from udfs.rules import RuleSet
@@ -65,7 +66,7 @@ def compose_cascade(settings: Settings, metrics: Metrics | None = None) -> LiveC
         audit=files.audit,
         max_bytes=settings.limits.max_bytes,
         max_text_chars=settings.limits.max_text_chars,
-        languages=LanguageGuesser(),
+        languages=Remembering(LanguageGuesser()),
         on_deep=counts.counter("deep_scored").add,
         on_stage=lambda stage, us: counts.histogram("stage_time_us", stage=stage).observe(us),
     )

@@ -24,6 +24,7 @@ from udfs.language_support import (
     LanguageStage,
     LanguageSupport,
     Reading,
+    Remembering,
     languages_of,
     picker,
     plainly_english,
@@ -254,3 +255,31 @@ def test_a_long_text_of_no_certain_language_is_marked() -> None:
     assert decision.degraded == [UNREAD]
     short = live.moderate([live.prepare(payload(text=text[:20]), 1)], 2)[0].decision
     assert short.degraded == []
+
+
+class Counting:
+    """Guesses that every text is English, and counts how many it was asked about."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def guess(self, texts: Sequence[str], declared: Sequence[str | None]) -> list[Guess]:
+        self.asked += len(texts)
+        pairs = zip(texts, declared, strict=True)
+        return [Guess("en", 0.9, (tag or "-", text)) for text, tag in pairs]
+
+
+def test_a_text_that_is_asked_about_twice_is_guessed_once() -> None:
+    counting = Counting()
+    guesser = Remembering(counting, most=4)
+    texts, tags = ["a", "b", "a"], [None, "de", None]
+    assert guesser.guess(texts, tags) == Counting().guess(texts, tags)
+    assert counting.asked == 2
+    assert guesser.guess(["b", "a"], ["de", None]) == Counting().guess(["b", "a"], ["de", None])
+    assert counting.asked == 2
+    guesser.guess(["b"], [None])  # declared otherwise: another question
+    assert counting.asked == 3
+    many = [str(i) for i in range(9)]
+    assert guesser.guess(many, [None] * 9) == Counting().guess(many, [None] * 9)
+    assert guesser.guess(["c", "d"], [None] * 2) == Counting().guess(["c", "d"], [None] * 2)
+    assert counting.asked == 14

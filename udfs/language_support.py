@@ -56,6 +56,37 @@ class Guesser(Protocol):
     def guess(self, texts: Sequence[str], declared: Sequence[str | None]) -> list[Guess]: ...
 
 
+class Remembering:
+    """A guesser that is asked twice about the same texts, and guesses once.
+
+    The heavy tier asks about what it may be shown, the language stage about all that was scored.
+
+    Args:
+        guesser: asked about what is new.
+        most: texts that are remembered; then all are forgotten.
+    """
+
+    def __init__(self, guesser: Guesser, most: int = 256) -> None:
+        self._guesser = guesser
+        self._most = most
+        self._known: dict[tuple[str, str | None], Guess] = {}
+
+    def guess(self, texts: Sequence[str], declared: Sequence[str | None]) -> list[Guess]:
+        """As the guesser's."""
+        asked = list(zip(texts, declared, strict=True))
+        found = {key: self._known[key] for key in asked if key in self._known}
+        new = [key for key in dict.fromkeys(asked) if key not in found]
+        if new:
+            guesses = self._guesser.guess([text for text, _ in new], [tag for _, tag in new])
+            fresh = dict(zip(new, guesses, strict=True))
+            found |= fresh
+            if len(self._known) + len(fresh) > self._most:
+                self._known = {}
+            if len(fresh) <= self._most:
+                self._known |= fresh
+        return [found[key] for key in asked]
+
+
 def languages_of(scorer: Scorer) -> frozenset[str]:
     """ISO 639-1 codes that the manifest of a scorer's package names; `ANY` where it names none."""
     manifest: Any = getattr(scorer, "manifest", None)

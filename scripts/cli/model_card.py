@@ -68,10 +68,14 @@ def _data(training: dict[str, Any]) -> str:
 {table}
 
 No row of these sets is in this repository. Near-duplicates (MinHash, estimated Jaccard 0.6 or
-more) and all sentences of one pattern fall into the same part; a hash of the text says which,
-so a fifth is tested on and a tenth calibrates. Every text that is fitted and not long has a
-misspelt copy at half weight; short parts of long texts are fitted as free of what the whole text
-is free of.
+more), all sentences of one pattern or one comment, and contrasting pairs fall into the same part; a
+hash of the text says which, so a fifth is tested on and a tenth calibrates. Held out whole, with
+all that is related to it, is what `conf/training/dataset.yaml` holds out for the heavy tier (the
+validation file of hatemoji, the newest fifth of youtube_spam), so that both tiers are measured on
+the same unseen texts. Every text that is fitted and not long has copies at half weight: misspelt,
+now and then disguised as people do to pass filters, and about another identity where it mentions
+one; what normalisation undoes is left out. Short parts of long texts are fitted as free of what the
+whole text is free of.
 
 How labels were read: Jigsaw *toxic*, *identity_hate*, *threat* as they are, *obscene* (profanity)
 not at all; a comment that is not toxic is neither hateful nor a threat. Davidson *hate* as hate
