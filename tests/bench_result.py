@@ -91,6 +91,15 @@ _RESULT: dict[str, Any] = {
             ],
             "backlog": {"uploads_per_s": 3_000.0, "deep_share": 0.01, "shed_share": 0.06},
         },
+        "media": {
+            "rate": 300.0,
+            "nice": 10,
+            "clips": 400,
+            "rows": [
+                _level(300.0, p99) | {"name": name, "undecided": 0, "evidence": evidence}
+                for name, p99, evidence in (("alone", 20.0, 0), ("beside a backlog", 31.0, 12))
+            ],
+        },
         "loop": {
             "uploads_per_s": 8_000.0,
             "uploads": 20_000,

@@ -84,3 +84,10 @@ def test_both_tiers_have_their_tables_and_aim() -> None:
     assert "| Heavy tier | 5,000.0 | 200 |" in text
     assert "| P99 at 1,200/s, both text tiers | <= 150 ms | 90 ms | yes |" in text
     assert "6.0% of the uploads were shed" in text
+
+
+def test_texts_beside_media_have_their_table() -> None:
+    text = markdown(result())
+    assert "a backlog of 400 clips" in text
+    row = next(line for line in text.splitlines() if line.startswith("| beside a backlog |"))
+    assert [cell.strip() for cell in row.split("|")][3:6] == ["31", "62", "12"]

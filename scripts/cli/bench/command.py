@@ -16,6 +16,7 @@ from schemas.errors import SluiceError
 from scripts.cli.bench.cases.kill import kill
 from scripts.cli.bench.cases.latency import latency
 from scripts.cli.bench.cases.loop import loop
+from scripts.cli.bench.cases.media import media
 from scripts.cli.bench.cases.patch import patch
 from scripts.cli.bench.cases.rules_only import rules_only
 from scripts.cli.bench.cases.state import state
@@ -39,6 +40,7 @@ CASES: Final[dict[str, Callable[[Bench], dict[str, Any]]]] = {
     "tiers": tiers,
     "both_tiers": both_tiers,
     "patch": patch,
+    "media": media,
     "ticks": ticks,
     "rules_only": rules_only,
     "state": state,

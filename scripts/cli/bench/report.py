@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from scripts.cli.bench.aims import aims, engine_us, job_us
-from scripts.cli.bench.report_tiers import both_tiers, tiers
+from scripts.cli.bench.report_tiers import both_tiers, media, tiers
 from scripts.cli.bench.tables import table
 
 BEGIN: Final = "<!-- bench:begin -->"
@@ -31,6 +31,7 @@ def markdown(result: Result) -> str:
         ("loop", _batches),
         ("tiers", tiers),
         ("both_tiers", both_tiers),
+        ("media", media),
         ("ticks", _ticks),
         ("state", _state),
         ("rules_only", _rules_only),

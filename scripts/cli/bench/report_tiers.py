@@ -1,4 +1,4 @@
-"""The report's sections about the text tiers."""
+"""The report's sections about the text tiers, and about texts beside media."""
 
 from __future__ import annotations
 
@@ -69,4 +69,34 @@ def both_tiers(cases: Result) -> list[str]:
         f"Out of a backlog {backlog['uploads_per_s']:,.0f}/s: {backlog['shed_share']:.1%} of the"
         " uploads were shed (decided by the fast tier, and said so),"
         f" {backlog['deep_share']:.1%} were scored by the heavy tier.",
+    ]
+
+
+def media(cases: Result) -> list[str]:
+    """Texts while the media job works, and while it is killed."""
+    case = cases["media"]
+    rows = [
+        (
+            row["name"],
+            *(f"{row[name]:.0f}" for name in ("p50_ms", "p99_ms", "p999_ms")),
+            row["evidence"],
+            f"{row['busy']['ours']:.2f} + {row['busy']['others']:.2f}",
+        )
+        for row in case["rows"]
+    ]
+    head = (
+        f"Texts at {case['rate']:,.0f}/s",
+        "P50 ms",
+        "P99 ms",
+        "P99.9 ms",
+        "Clips looked at",
+        "Processors busy: text's + others (the media job among them)",
+    )
+    return [
+        "### Texts beside the media job",
+        "",
+        f"The media job runs on the same processors, at nice {case['nice']}, on a backlog of"
+        f" {case['clips']} clips of two seconds.",
+        "",
+        *table(head, rows),
     ]
