@@ -43,6 +43,17 @@ class Keep(Part):
         return self
 
 
+class Prices(Part):
+    """What things cost, for the view `cost`; US dollars."""
+
+    machine_hour: Annotated[float, Field(ge=0)] = 0.1
+    """One machine for an hour."""
+    machines: Annotated[int, Field(ge=1)] = 1
+    """That run at once, not dollars."""
+    review_hour: Annotated[float, Field(ge=0)] = 20.0
+    """One reviewer for an hour."""
+
+
 class TablesDocument(Part):
     """The whole file."""
 
@@ -53,6 +64,7 @@ class TablesDocument(Part):
     """More of Paimon's table options; they count for tables that are made from now on."""
     retention: dict[str, Keep] = Field(default_factory=dict)
     """By table; one that is not named is kept without limit."""
+    prices: Prices = Prices()
 
     @model_validator(mode="after")
     def _tables_are_known(self) -> Self:
