@@ -96,14 +96,14 @@ def test_training_gives_a_package_with_its_card(tmp_path: Path) -> None:
     out = tmp_path / "out"
     done = CliRunner().invoke(
         train_image.app,
-        ["--out", str(out), "--pictures", "240", "--held-out", "48", "--epochs", "8",
+        ["--out", str(out), "--pictures", "160", "--held-out", "40", "--epochs", "8",
          "--side", "32", "--threads", "1", "--real", str(tmp_path / "real")],
     )  # fmt: skip
     assert done.exit_code == 0, done.output or done.exception
     scorer = load(out)
     assert (scorer.name, scorer.categories) == ("image_spam", ("spam",))
     unseen = scorer.manifest.source["metrics"]["unseen"]
-    assert unseen["pictures"] == 48
+    assert unseen["pictures"] == 40
     # So short a training learns something, or it would be a coin.
     assert unseen["roc_auc"]["value"] > 0.6
     card = (out / "MODEL_CARD.md").read_text()

@@ -30,11 +30,11 @@ PRIOR: Final = 0.05
 @app.command()
 def train_image(
     out: Annotated[Path, typer.Option(help="Folder to write the package to.")],
-    pictures: Annotated[int, typer.Option(min=40, help="Drawn to train on.")] = 12_000,
+    pictures: Annotated[int, typer.Option(min=40, help="Drawn to train on.")] = 6_000,
     held_out: Annotated[
         int, typer.Option(min=40, help="Drawn for each of calibration, test, unseen layouts.")
-    ] = 2_000,
-    epochs: Annotated[int, typer.Option(min=1)] = 8,
+    ] = 1_000,
+    epochs: Annotated[int, typer.Option(min=1)] = 10,
     side: Annotated[int, typer.Option(min=32, max=512, help="Of the square, pixels.")] = 128,
     seed: Annotated[int, typer.Option(help="Of pictures and weights.")] = 7,
     real: Annotated[
@@ -75,7 +75,8 @@ def train_image(
     platt = calibration.fit_platt(network.logits(model, dev.squares), dev.labels, weights)
     training: dict[str, Any] = {
         "date": today(),
-        "command": f"scripts/train_image --seed {seed}",
+        "command": f"scripts/train_image --pictures {pictures} --held-out {held_out}"
+        f" --epochs {epochs} --side {side} --seed {seed}",
         "pictures": pictures,
         "calibration_rows": held_out,
         "prior": PRIOR,

@@ -123,8 +123,14 @@ def card(manifest: PixelManifest) -> str:
         )
     ]
     layouts = [
-        (name, "spam" if own["spam"] else "", split, f"{own['mean']:.3f}", f"{own['at_0.5']:.3f}")
-        for split, there in splits
+        (
+            name.replace("_", " "),
+            "spam" if own["spam"] else "",
+            words,
+            f"{own['mean']:.3f}",
+            f"{own['at_0.5']:.3f}",
+        )
+        for words, (_, there) in zip(("new", "unseen"), splits, strict=True)
         for name, own in there["layouts"].items()
     ]
     return f"""# {manifest.name}: model card
@@ -145,16 +151,19 @@ be read, and an honest shop's banner looks like any other.
 ## Data
 
 {training["pictures"]} pictures, **all of them drawn by this project** (`scripts/cli/image/`,
-words in `conf/training/image_words.yaml`); no real picture was trained on. Spam:
-{_names(spam=True, unseen=False)}. Harmless: {_names(spam=False, unseen=False)}.
+words in `conf/training/image_words.yaml`); no real picture was trained on.
+
+- Spam: {_names(spam=True, unseen=False)}.
+- Harmless: {_names(spam=False, unseen=False)}.
+
 Probabilities are calibrated on {training["calibration_rows"]} further pictures, weighted to a share
 of spam of {training["prior"]:.0%}, which is an assumption.
 
 ## Quality on drawn pictures that were not trained on
 
 *new*: other pictures of the layouts above. *unseen*: layouts and fonts that no training picture
-had (spam: {_names(spam=True, unseen=True)}; harmless:
-{_names(spam=False, unseen=True)}). In brackets 95% bootstrap intervals;
+had (spam: {_names(spam=True, unseen=True)};
+harmless: {_names(spam=False, unseen=True)}). In brackets 95% bootstrap intervals;
 {metrics["test"]["pictures"]} and {metrics["unseen"]["pictures"]} pictures, half of them spam.
 
 {_table(("", "new", "unseen"), rows)}
@@ -163,9 +172,10 @@ had (spam: {_names(spam=True, unseen=True)}; harmless:
 {_real(metrics)}
 ## Limits
 
-- Drawn pictures are not the pictures that people send. The figures say how well the network tells
-  these drawings apart; on real ones expect worse, and measure: `scripts/train_image --real FOLDER`
-  says how often pictures of your own, none of them spam, score high.
+- Drawn pictures are not the pictures that people send. Figures near 1 say that these drawings are
+  easily told apart, not that real ones are: expect worse, and measure.
+  `scripts/train_image --real FOLDER` says how often pictures of your own, none of them spam, score
+  high; how much real spam it finds was not measured at all.
 - It goes by layout and colour. Posters, packaging, signs, magazine covers and greeting cards may
   score high; spam that is laid out like a letter or a chat scores low.
 - A QR code alone, without a call, was not trained on either way: what the code says is read by
