@@ -240,7 +240,7 @@ def test_the_holdout_keeps_rare_categories() -> None:
         np.array(["original"] * count),
         [""] * count,
     )
-    kept = train._stopping(rows, 7)
+    kept = data.fewer(rows, train.HOLDOUT, 7)
     assert len(kept.texts) == train.HOLDOUT
     assert kept.labels[:, 4].sum() == 40
 

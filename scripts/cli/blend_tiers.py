@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import typer
 from rich.console import Console
 
 from schemas.errors import SluiceError
 from schemas.settings import load_settings
+from scripts.cli.code_version import code_version
 from scripts.cli.deep import assess, blend, card, data
 from scripts.cli.deep.files import write_manifest
 from scripts.cli.train_text import sayer
 from udfs import text_deep
+from udfs.contracts import Scorer
 from udfs.deep_manifest import DeepTextManifest
 from udfs.model_package import read_manifest
 from udfs.text_fast import FastTextScorer
-from udfs.text_tiers import blended
+from udfs.text_tiers import Blend, blended, joined_names, merged
 
+SEED: Final = 7
+PROBED: Final = 300
+"""Texts of a kind that are disguised."""
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
@@ -35,6 +42,9 @@ def blend_tiers(
     fast: Annotated[
         Path | None, typer.Option(help="Fast model. [default: the dev profile's]")
     ] = None,
+    rows: Annotated[
+        int, typer.Option(min=0, help="Rows of each split at most, drawn by chance; 0: all.")
+    ] = 0,
     measure: Annotated[
         bool, typer.Option(help="Also measure on the test split (minutes), for the model card.")
     ] = True,
@@ -52,6 +62,8 @@ def blend_tiers(
     plain = msgspec.structs.replace(read_manifest(package, DeepTextManifest), blend={})
     second = text_deep.load(package)
     splits = data.read(data_folder, ("dev", "test"))
+    if rows:
+        splits = {name: data.fewer(own, rows, SEED) for name, own in splits.items()}
 
     def scored(rows: data.Rows) -> tuple[dict[str, Any], dict[str, Any]]:
         deep = assess.in_parts(second.score, rows.texts, say).astype(np.float64)
@@ -63,7 +75,11 @@ def blend_tiers(
 
     say(f"fitting on {len(splits['dev'].texts)} texts")
     fitted, facts = blend.fit(*scored(splits["dev"]), splits["dev"])
-    metrics = {**plain.metrics}
+    metrics = {
+        name: value
+        for name, value in plain.metrics.items()
+        if name not in {"joined_quality", "fast_quality", "heavy_quality", "joined_disguised"}
+    }
     if measure:
         test = splits["test"]
         say(f"measuring on {len(test.texts)} texts")
@@ -78,6 +94,16 @@ def blend_tiers(
             axis=1,
         )
         metrics["joined_quality"] = assess.quality(joined, test, second.categories)
+        metrics["heavy_quality"] = assess.quality(
+            np.stack([deep_scores[name] for name in second.categories], axis=1),
+            test,
+            second.categories,
+        )
+        say("disguising")
+        metrics["joined_disguised"] = assess.robustness(
+            _Joined(first, second, fitted), test, seed=SEED, most=PROBED
+        )
+        metrics.pop("disguised", None)
         metrics["fast_quality"] = assess.quality(
             np.stack([fast_scores[name] for name in second.categories], axis=1),
             test,
@@ -87,11 +113,37 @@ def blend_tiers(
         plain,
         blend=fitted,
         metrics=metrics,
-        training={**plain.training, "blend": {"fast": first.version, **facts}},
+        training={
+            **plain.training,
+            "blend": {
+                "fast": first.version,
+                "code": code_version(),
+                **({"measured": len(splits["test"].texts)} if measure and rows else {}),
+                **facts,
+            },
+        },
     )
     manifest = write_manifest(manifest, package)
     (package / "MODEL_CARD.md").write_text(card.render(manifest), "utf-8")
     say(f"{package}: {manifest.name} {manifest.version}")
+
+
+class _Joined:
+    """Both tiers as one scorer, whatever the fast one says."""
+
+    def __init__(self, fast: Scorer, deep: Scorer, weights: Blend) -> None:
+        self.name, self.version = deep.name, deep.version
+        self._fast, self._deep, self._weights = fast, deep, weights
+        self.categories = joined_names(fast.categories, deep.categories)
+
+    def score(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        fast, deep = self._fast.score(texts), self._deep.score(texts)
+        rows = np.arange(len(texts))
+        names = self._fast.categories, self._deep.categories
+        return merged(fast, names[0], deep, names[1], rows, self._weights)
+
+    def explain(self, text: str, category: str, limit: int = 5) -> list[tuple[int, int, float]]:
+        return list(self._deep.explain(text, category, limit))
 
 
 def main() -> None:

@@ -149,7 +149,9 @@ def quality(scores: FloatArray, rows: Rows, categories: Sequence[str]) -> dict[s
     return out
 
 
-def robustness(scorer: Scorer, rows: Rows, *, seed: int) -> dict[str, Any]:
+def robustness(
+    scorer: Scorer, rows: Rows, *, seed: int, most: int = _MOST_PROBED
+) -> dict[str, Any]:
     """What every trick does to toxicity at 0.5, on every word of short texts.
 
     Returns:
@@ -159,7 +161,7 @@ def robustness(scorer: Scorer, rows: Rows, *, seed: int) -> dict[str, Any]:
     rng = random.Random(seed)  # noqa: S311 - draws examples, guards nothing
     column = scorer.categories.index("toxicity")
     out: dict[str, Any] = {}
-    texts = {kind: _sample(rows, kind, rng) for kind in (1, 0)}
+    texts = {kind: _sample(rows, kind, rng, most) for kind in (1, 0)}
     plain = {kind: scorer.score(own)[:, column] >= 0.5 for kind, own in texts.items()}
     for trick in TRICKS:
         changed = {
@@ -202,10 +204,10 @@ def swaps(scorer: Scorer, rows: Rows, swapper: Swapper, *, seed: int) -> dict[st
     return out
 
 
-def _sample(rows: Rows, label: int, rng: random.Random) -> list[str]:
+def _sample(rows: Rows, label: int, rng: random.Random, most: int) -> list[str]:
     found: Sequence[int] = np.flatnonzero(rows.labels[:, 0] == label).tolist()
     short = [i for i in found if len(rows.texts[i]) <= 200]
-    return [rows.texts[i] for i in rng.sample(short, min(_MOST_PROBED, len(short)))]
+    return [rows.texts[i] for i in rng.sample(short, min(most, len(short)))]
 
 
 def _ranking(labels: FloatArray, scores: FloatArray) -> dict[str, Any]:

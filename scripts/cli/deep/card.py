@@ -99,9 +99,10 @@ def _joined(manifest: DeepTextManifest) -> str:
         for source, joined in found[category]["by_source"].items():
             if "roc_auc" not in joined:
                 continue
+            heavy = "heavy_quality" if "heavy_quality" in manifest.metrics else "quality"
             three = [
                 manifest.metrics[name][category]["by_source"][source]
-                for name in ("fast_quality", "quality", "joined_quality")
+                for name in ("fast_quality", heavy, "joined_quality")
             ]
             rows.append(
                 (
@@ -118,9 +119,14 @@ def _joined(manifest: DeepTextManifest) -> str:
     return f"""## Joined with the fast tier
 
 Where both have looked, a weighted sum of their log-odds decides (`scripts/blend_tiers`), here on
-every held-out text, whatever the fast tier says of it:
+{_sampled(manifest)}, whatever the fast tier says of it:
 
 {_table(head, rows)}"""
+
+
+def _sampled(manifest: DeepTextManifest) -> str:
+    rows = manifest.training.get("blend", {}).get("measured")
+    return f"{rows} held-out texts drawn by chance" if rows else "every held-out text"
 
 
 def _ranking(entry: dict[str, Any]) -> tuple[str, ...]:
@@ -133,16 +139,19 @@ def _ranking(entry: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _robustness(metrics: dict[str, Any]) -> str:
-    found = metrics.get("disguised")
+    joined = metrics.get("joined_disguised")
+    found = joined or metrics.get("disguised")
     if not found:
         return ""
+    whose = "of both tiers, joined" if joined else "of this model alone"
     rows = [
         (trick.replace("_", " "), *(_share(own[name]) for name in own))
         for trick, own in found.items()
     ]
     head = ("every word disguised by", "recall kept", "false positives", "disguised")
     return (
-        f"## Evasion\n\nToxicity at 0.5, texts of at most 200 characters.\n\n{_table(head, rows)}"
+        f"## Evasion\n\nToxicity at 0.5 {whose}, texts of at most 200 characters.\n\n"
+        f"{_table(head, rows)}"
     )
 
 

@@ -20,6 +20,8 @@ from udfs.normalise import normalise
 
 FloatMatrix = npt.NDArray[np.float32]
 MOST_CHARS: Final = 5_000
+_RARE: Final = 150
+"""Positives up to which a category keeps all of them."""
 _POOL: Final = 50
 """Batches whose rows are sorted by length together."""
 
@@ -202,6 +204,25 @@ def first(rows: Rows, most: int) -> Rows:
     if len(rows.texts) <= most:
         return rows
     return _chosen(rows, _spread(np.arange(len(rows.texts)), most))
+
+
+def fewer(rows: Rows, most: int, seed: int) -> Rows:
+    """At most so many rows, drawn by chance; rare categories keep all of theirs.
+
+    Args:
+        rows: without counterfactuals.
+        most: rows; more where rare categories alone have more.
+        seed: of the draw.
+    """
+    if len(rows.texts) <= most:
+        return rows
+    positive = rows.labels == 1
+    rare = positive[:, positive.sum(axis=0) <= _RARE].any(axis=1)
+    others = np.flatnonzero(~rare).tolist()
+    kept = min(len(others), max(0, most - int(rare.sum())))
+    chosen = random.Random(seed).sample(others, kept)  # noqa: S311 - draws examples
+    every = np.concatenate((np.flatnonzero(rare), np.array(chosen, np.int64)))
+    return _chosen(rows, np.sort(every))
 
 
 def thinned(rows: Rows, most: Mapping[str, int]) -> Rows:

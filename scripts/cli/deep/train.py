@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses as dc
 import json
-import random
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +27,6 @@ from udfs.text_deep import DeepTextOptions
 
 HOLDOUT: Final = 2_000
 """Rows of `dev` that stop training; rare categories keep all of theirs."""
-_RARE: Final = 150
 
 
 @dc.dataclass(frozen=True)
@@ -93,9 +91,10 @@ def train(
     special = (windows.before, windows.after)
     pad = base.token_id(tokenizer, "[PAD]", "<pad>")
     reader = Tokenizer.from_str(json.dumps(tokenizer))
+    stopping = data.fewer(splits["dev"], HOLDOUT, plan.seed)
     texts = {
         name: Texts(own, data.encode(own.texts, reader), special, pad)
-        for name, own in (("train", splits["train"]), ("dev", _stopping(splits["dev"], plan.seed)))
+        for name, own in (("train", splits["train"]), ("dev", stopping))
     }
     if start.teacher is not None:
         texts["train"].teacher = _taught(start.teacher, splits["train"].texts, say)
@@ -154,27 +153,6 @@ def _begun(
     if kept is not None:
         network.keep_tokens(encoder, kept)
     return tokenizer, network.TextClassifier(encoder, len(TEXT_CATEGORIES))
-
-
-def _stopping(rows: Rows, seed: int) -> Rows:
-    """A sample of the holdout that keeps every row of rare categories."""
-    if len(rows.texts) <= HOLDOUT:
-        return rows
-    positive = rows.labels == 1
-    rare = positive[:, positive.sum(axis=0) <= _RARE].any(axis=1)
-    others = np.flatnonzero(~rare).tolist()
-    kept = min(len(others), max(0, HOLDOUT - int(rare.sum())))
-    chosen = random.Random(seed).sample(others, kept)  # noqa: S311 - draws examples
-    own = np.sort(np.concatenate((np.flatnonzero(rare), np.array(chosen, np.int64))))
-    return Rows(
-        [rows.texts[i] for i in own],
-        rows.sources[own],
-        rows.labels[own],
-        rows.weights[own],
-        np.full(len(own), -1, np.int64),
-        rows.kinds[own],
-        [rows.patterns[i] for i in own],
-    )
 
 
 def _taught(folder: Path, texts: list[str], say: Callable[[str], None]) -> Any:
