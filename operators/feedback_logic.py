@@ -25,9 +25,9 @@ from operators.user_state import StateError
 from schemas.dead_letter import DeadLetter, ErrorKind
 from schemas.errors import InvalidUploadError
 from schemas.features import UserFeatures
-from schemas.feedback import JoinedFeedback, Report, Said, Spoken, decode_said, event_id
+from schemas.feedback import JoinedFeedback, Report, Said, Spoken, decode_said, event_key
 from schemas.feedback_job import FeedbackDocument
-from schemas.report_evidence import ReportEvidence, report_evidence_id
+from schemas.report_evidence import Before, ReportEvidence, report_evidence_id
 from schemas.topics import Topics
 from udfs.reporters import reporter_trust
 
@@ -210,7 +210,7 @@ class FeedbackLogic:
         said = decode_said(kind, arrival.raw)
         _check_key(key, said.content_id)
         self._said.add(kind)
-        event = _hash(f"{kind}\x00{event_id(said)}")
+        event = _hash(f"{kind}\x00{event_key(said)}")
         if event in memory.done or any(each.event == event for each in memory.waiting):
             self._duplicates.add(kind)
             return
@@ -331,6 +331,12 @@ def _evidence(
     key: str, author: str, memory: Memory, threshold: float, found: Sum
 ) -> ReportEvidence:
     level = memory.passed
+    decided = memory.decisions[-1]
+    made_at = dt.datetime.fromtimestamp(decided.made_ms / 1000.0, dt.UTC)
+    age = decided.features.get("account_age_days")
+    shown = next(
+        (s for s in reversed(memory.shown) if s.moderation_id == decided.moderation_id), None
+    )
     return ReportEvidence(
         evidence_id=report_evidence_id(key, memory.revision, level),
         content_id=key,
@@ -341,6 +347,19 @@ def _evidence(
         weight=found.weight,
         reporters=found.reporters,
         categories=found.categories,
+        before=Before(
+            revision=decided.revision,
+            content_type=decided.content_type,
+            community_id=decided.community_id,
+            status=decided.status,
+            action=decided.action,
+            category=decided.category,
+            probability=decided.probability,
+            made_at=made_at,
+            account_created_at=None if age is None else made_at - dt.timedelta(days=age),
+        ),
+        text=None if shown is None else shown.text,
+        language=None if shown is None else shown.language,
         at=dt.datetime.fromtimestamp(found.at_ms / 1000.0, dt.UTC),
     )
 

@@ -15,6 +15,7 @@ from schemas.feedback import (
     Said,
     Spoken,
     event_id,
+    event_key,
     feedback_id,
 )
 from schemas.feedback_job import WeightPart
@@ -72,10 +73,10 @@ def rows(
         weights: what each source's word weighs.
     """
     word = _word(said, trust, weights)
-    event = event_id(said)
+    key = event_key(said)
     return [
         JoinedFeedback(
-            feedback_id=feedback_id(word.kind, said.content_id, event, category),
+            feedback_id=feedback_id(word.kind, said.content_id, key, category),
             moderation_id=decided.moderation_id,
             content_id=said.content_id,
             source=word.kind,
@@ -88,10 +89,10 @@ def rows(
             features=decided.features,
             model_versions=decided.model_versions,
             timestamp=dt.datetime.fromtimestamp(decided.made_ms / 1000.0, dt.UTC),
-            event_id=event,
+            event_id=event_id(said),
             rater=word.rater,
             rank=word.rank,
-            said_at=said.at,
+            said_at=said.at.astimezone(dt.UTC),
             delay_s=round((said_ms - decided.made_ms) / 1000.0, 3),
             user_id=decided.user_id,
             community_id=decided.community_id,

@@ -108,6 +108,7 @@ class JoinedFeedback(Feedback, frozen=True, kw_only=True):
     rank: Annotated[int, Meta(ge=0, le=3)]
     """0 a report, 1 a reviewer, 2 a senior reviewer, 3 an appeal."""
     said_at: dt.datetime
+    """In UTC."""
     delay_s: float
     """From the decision to the label, seconds; below 0 where it was said before the first
     decision."""
@@ -189,13 +190,23 @@ def event_id(said: Said) -> str:
     return said.verdict_id if isinstance(said, ReviewVerdict) else said.appeal_id
 
 
+def event_key(said: Said) -> str:
+    """What makes it the same when it comes again: its id, and how an appeal ended.
+
+    An appeal that was escalated ends later, under the same id.
+    """
+    if isinstance(said, AppealOutcome):
+        return f"{said.appeal_id}\x00{said.outcome}"
+    return event_id(said)
+
+
 def feedback_id(kind: Spoken, content_id: str, event: str, category: str) -> str:
     """Deterministic id of a row: 128 bits of BLAKE2b, hex.
 
     Args:
         kind: what was said.
         content_id: about which content.
-        event: id of the report, verdict or appeal.
+        event: `event_key` of the report, verdict or appeal.
         category: that the row's label is about.
     """
     material = f"{kind}\x00{content_id}\x00{event}\x00{category}"

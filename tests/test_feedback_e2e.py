@@ -20,9 +20,9 @@ from schemas.topics import topics
 from scripts.cli.consume import Record, open_consumer, poll
 from scripts.cli.kafka_topics import client_options
 from tests.feedback_kit import HOUR, TOPICS, appeal, audit, decision, report, verdict
-from tests.running_job import RunningJob
+from tests.running_job import RESUMED_WITHIN_S, RunningJob
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 DAYS = 24 * HOUR
 CONTENTS = 40
@@ -47,7 +47,7 @@ class Outputs:
         self.evidence: dict[str, ReportEvidence] = {}
 
     def until(self, enough: Callable[[Outputs], bool], job: RunningJob) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + RESUMED_WITHIN_S
         while not enough(self):
             for record in poll(self._consumer, 200):
                 self._take(record)
@@ -113,7 +113,7 @@ def test_days_of_feedback_find_their_decisions_over_a_restart(
         if rng.random() < 0.5:
             moment = times[-1] + rng.uniform(60, 20 * DAYS)
             said.append(appeal(f"a-{content}", moment, content, category="spam"))
-            row = feedback_id("appeal", content, f"a-{content}", "spam")
+            row = feedback_id("appeal", content, f"a-{content}\x00overturned", "spam")
             want[row] = (content, len(times) - 1, False)
     last = decided["c1"][-1]
     for number in range(7):
@@ -124,7 +124,7 @@ def test_days_of_feedback_find_their_decisions_over_a_restart(
     rng.shuffle(said)
     half = len(said) // 2
     config = tmp_path / "feedback.yaml"
-    config.write_text("version: 1\njoin: {settle_s: 0.5, hold_hours: 0.005}\n")
+    config.write_text("version: 1\njoin: {settle_s: 3, hold_hours: 0.002}\n")
     job_environment = {
         "SLUICE_FEEDBACK__CONFIG": str(config),
         "SLUICE_FEEDBACK__CHECKPOINT_INTERVAL_MS": "1000",

@@ -106,6 +106,13 @@ def test_without_a_name_it_is_the_one_in_force(seconds: float, revision: int) ->
     assert (row.delay_s < 0) == (seconds < 50)
 
 
+def test_times_come_out_in_utc() -> None:
+    bench = Bench()
+    bench.send(decision(), verdict(at="2026-01-02T01:00:00+01:00"))
+    (record,) = bench.wait(60)
+    assert b'"said_at":"2026-01-02T00:00:00Z"' in record.value
+
+
 def test_nobody_speaks_later_than_the_broker_hears_of_it() -> None:
     bench = Bench()
     bench.send(decision(), verdict(seconds=365 * DAYS))
@@ -154,6 +161,16 @@ def test_golden_items_and_appeals_that_go_on_label_nothing() -> None:
     bench.send(decision(), verdict(golden=True), appeal(outcome="escalated"))
     bench.wait(100 * HOUR)
     assert not bench.records
+
+
+def test_an_appeal_that_was_escalated_ends_under_the_same_id() -> None:
+    bench = Bench()
+    bench.send(decision(category="threat"), appeal(outcome="escalated"))
+    bench.wait(60)
+    bench.send(appeal(outcome="upheld", seconds=5 * HOUR), appeal(outcome="escalated"))
+    bench.wait(60)
+    (row,) = bench.rows()
+    assert (row.event_id, row.label, row.rank) == ("a1", True, 3)
 
 
 def test_raters_are_kept_apart_and_contradictions_kept_with_both() -> None:

@@ -26,6 +26,7 @@ from schemas.feedback import (
     decode_said,
     decode_verdict,
     event_id,
+    event_key,
     feedback_id,
 )
 from schemas.report_evidence import ReportEvidence, decode_report_evidence, report_evidence_id
@@ -60,6 +61,9 @@ def test_what_is_sent_is_read() -> None:
     appeal = decode_appeal(json.dumps(APPEAL).encode())
     assert (appeal.outcome, appeal.automatic, appeal.moderation_id) == ("overturned", False, None)
     assert [event_id(said) for said in (report, verdict, appeal)] == ["r1", "v1", "a1"]
+    # An appeal that was escalated ends later under the same id.
+    keys = [event_key(said) for said in (report, verdict, appeal)]
+    assert keys == ["r1", "v1", "a1\x00overturned"]
 
 
 @pytest.mark.parametrize("kind", SAID)
