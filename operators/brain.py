@@ -7,6 +7,7 @@ from typing import Protocol
 
 from schemas.control import ControlMessage
 from schemas.evidence import MediaEvidence
+from schemas.report_evidence import ReportEvidence
 from schemas.upload import Upload
 from udfs.contracts import Item, Outcome
 
@@ -28,6 +29,10 @@ class Brain(Protocol):
         asked_ms: int,
     ) -> Item:
         """Give a prepared picture or video again, with its evidence or for want of it."""
+        ...
+
+    def reported(self, reports: ReportEvidence, broker_ms: int) -> Item:
+        """Give a content that was reported to be decided again."""
         ...
 
     def patience_s(self, upload: Upload) -> float:

@@ -13,6 +13,7 @@ from operators.redis_store import NoLookups, RedisLookups
 from schemas.control import ControlMessage
 from schemas.errors import ConfigError
 from schemas.evidence import MediaEvidence
+from schemas.report_evidence import ReportEvidence
 from schemas.settings import ROOT, CascadeSettings, DeepSettings, Settings
 from schemas.switches import ModelPointer
 from schemas.upload import Upload
@@ -149,6 +150,10 @@ class LiveCascade:
         return self.cascade.with_evidence(
             item, evidence, raw=raw, revision=revision, asked_ms=asked_ms
         )
+
+    def reported(self, reports: ReportEvidence, broker_ms: int) -> Item:
+        """See `Cascade.reported`."""
+        return self.cascade.reported(reports, broker_ms)
 
     def patience_s(self, upload: Upload) -> float:
         """See `Cascade.patience_s`."""

@@ -23,6 +23,7 @@ from operators.velocity import Event, VelocityConfig, VelocityRing, fingerprint
 from schemas.dead_letter import DeadLetter, ErrorKind
 from schemas.errors import InvalidUploadError
 from schemas.evidence import MediaEvidence, decode_evidence
+from schemas.report_evidence import decode_report_evidence, is_reports
 from schemas.settings import CaseSettings
 from schemas.topics import Topics
 from udfs.contracts import Item, Outcome
@@ -150,6 +151,12 @@ class ModerationLogic:
             )
 
     def _on_evidence(self, key: str, arrived: Arrived, state: ValueState, cases: CaseState) -> None:
+        if is_reports(arrived.raw):
+            reports = decode_report_evidence(arrived.raw)
+            self._check(key, reports.user_id)
+            item = self._brain.reported(reports, arrived.broker_ms)
+            self._wait(key, self._mirror(key, state, cases).ring, _Waiting(arrived, item), state)
+            return
         evidence = decode_evidence(arrived.raw)
         self._check(key, evidence.user_id)
         joined = self._cases.join(cases, evidence, arrived)
@@ -262,6 +269,9 @@ class ModerationLogic:
             if arrived.topic != self._topics.evidence:
                 item = self._brain.prepare(arrived.raw, arrived.broker_ms)
                 return _Waiting(arrived, item.with_velocity(arrived.velocity))
+            if is_reports(arrived.raw):
+                reports = decode_report_evidence(arrived.raw)
+                return _Waiting(arrived, self._brain.reported(reports, arrived.broker_ms))
             evidence = decode_evidence(arrived.raw)
             joined = self._cases.again(cases, evidence)
             if joined is None:

@@ -13,8 +13,25 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
+from schemas.categories import Action, ContentType, Status
 from schemas.decoding import decode_record
 from schemas.upload import Count, Identifier, Timestamp
+
+
+class Before(msgspec.Struct, frozen=True, kw_only=True):
+    """The decision in force when the reports passed the threshold."""
+
+    revision: Count
+    """Of the case; the new decision is one of the next."""
+    content_type: ContentType
+    community_id: str | None = None
+    status: Status
+    action: Action
+    category: str
+    probability: Annotated[float, Meta(ge=0, le=1)]
+    made_at: Timestamp
+    account_created_at: Timestamp | None = None
+    """Of the author's account, as far as the decision's features tell."""
 
 
 class ReportEvidence(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="reports"):
@@ -39,11 +56,29 @@ class ReportEvidence(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"
     """Distinct ones in the window."""
     categories: dict[str, float]
     """Weight by what the reporters chose; the empty name where they did not."""
+    before: Before | None = None
+    """What the reports doubt; None where no decision is remembered."""
+    text: str | None = None
+    """Of the upload, as far as the feedback job keeps it."""
+    language: str | None = None
     at: Timestamp
     """When the report was made that passed the threshold."""
 
 
+class _Kind(msgspec.Struct):
+    kind: str = ""
+
+
 _decoder: Final = msgspec.json.Decoder(ReportEvidence)
+_kinds: Final = msgspec.json.Decoder(_Kind)
+
+
+def is_reports(raw: bytes) -> bool:
+    """Whether a record of the evidence topic is of this kind; what cannot be read is not."""
+    try:
+        return _kinds.decode(raw).kind == "reports"
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
 
 
 def decode_report_evidence(raw: bytes) -> ReportEvidence:

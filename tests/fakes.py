@@ -11,10 +11,12 @@ import msgspec
 
 from schemas.control import ControlMessage
 from schemas.decision import Decision, moderation_id
-from schemas.errors import ConfigError
+from schemas.errors import ConfigError, InvalidUploadError
 from schemas.evidence import MediaEvidence
+from schemas.report_evidence import ReportEvidence
 from schemas.upload import Upload, decode_upload
 from udfs.contracts import Item, MediaCase, Outcome
+from udfs.reported import reported_item
 
 NOW_MS = 1_767_225_600_000.0  # 2026-01-01
 
@@ -72,6 +74,11 @@ class FakeBrain:
         case = MediaCase(revision, asked_ms, evidence, raw)
         return msgspec.structs.replace(item, case=case)
 
+    def reported(self, reports: ReportEvidence, broker_ms: int) -> Item:
+        if reports.before is None:
+            raise InvalidUploadError("missing_field", "no", field="$.before")
+        return reported_item(reports, reports.before, broker_ms, None, "")
+
     def patience_s(self, upload: Upload) -> float:
         return 60.0 if upload.priority < 5 else 5.0
 
@@ -98,9 +105,9 @@ class FakeBrain:
 def decision(item: Item, now_ms: float) -> Decision:
     """An approval that shows the velocity it was made with."""
     upload, case = item.upload, item.case
-    revision = 0 if case is None else case.revision
+    revision = item.case_revision
     stage = "final"
-    if upload.content_type != "text":
+    if upload.content_type != "text" and item.reports is None:
         stage = "interim" if case is None else "final" if case.evidence else "overdue"
     return Decision(
         moderation_id=moderation_id(upload.content_id, upload.revision, revision, stage),

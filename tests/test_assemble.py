@@ -32,12 +32,11 @@ from udfs.assemble import (
     Assembler,
     AuditMode,
     Moment,
-    bank_evidence,
     features_of,
-    rule_evidence,
     stage_of,
 )
 from udfs.contracts import Item, Outcome, Signals
+from udfs.evidence import bank_evidence, rule_evidence
 from udfs.policy import Policy
 
 APPLIED = Applied("rules-hash", "banks-hash", {"fast_text": "7", "fusion": "linear-1"})

@@ -24,7 +24,7 @@ from schemas.decision import (
     ReviewItem,
     moderation_id,
 )
-from udfs.contracts import BankMatch, Item, Outcome, RuleMatch, Signals, Verdict
+from udfs.contracts import Item, Outcome, Signals, Verdict
 from udfs.policy import Policy
 from udfs.policy_conditions import account_age_days
 from udfs.review import LabelPicker, due_at, priority
@@ -118,6 +118,9 @@ class Assembler:
         interim = verdict.interim
         applied = self._applied
         features = features_of(signals, fused)
+        if item.reports is not None:
+            features["reporters"] = item.reports.reporters
+            features["report_weight"] = round(item.reports.weight, 3)
         scores = dict(signals.scores)
         total = sum(scores.values())
         if total != total:  # noqa: PLR0124 - NaN: JSON has none, and the policy took it as missing
@@ -128,7 +131,7 @@ class Assembler:
             content_id,
             upload.revision,
             case_revision,
-            "interim" if interim else "overdue" if overdue else "final",
+            _stage_of_case(item, interim=interim, overdue=overdue),
         )
         degraded = list(signals.degraded)
         if interim and "evidence" not in degraded:
@@ -252,6 +255,13 @@ class Assembler:
         return ()
 
 
+def _stage_of_case(item: Item, *, interim: bool, overdue: bool) -> str:
+    """What tells apart the decisions of one case that could be made at one revision."""
+    if item.reports is not None:
+        return f"reports-{item.reports.level}"
+    return "interim" if interim else "overdue" if overdue else "final"
+
+
 def features_of(signals: Signals, fused: Mapping[str, float]) -> dict[str, float]:
     """What was used besides scores, rules and banks: small, flat, floats to three decimals.
 
@@ -307,33 +317,6 @@ def stage_of(
     if verdict.category and fused != scores and verdict.probability not in scores.values():
         return "fusion"
     return scored_by
-
-
-def rule_evidence(match: RuleMatch, source: Literal["text", "ocr", "transcript"]) -> Evidence:
-    """Evidence of a rule that matched."""
-    return Evidence(
-        kind="rule",
-        id=match.rule_id,
-        category=match.category,
-        weight=match.weight,
-        spans=list(match.spans),
-        source=source,
-        observe_only=match.observe_only,
-    )
-
-
-def bank_evidence(
-    match: BankMatch, source: Literal["text", "ocr", "transcript", "pixels"]
-) -> Evidence:
-    """Evidence of a bank match; a known-good one has no category but its polarity in its id."""
-    return Evidence(
-        kind="bank",
-        id=f"{match.bank}/{match.entry}",
-        category=match.category,
-        weight=match.confidence,
-        distance=match.distance,
-        source=source,
-    )
 
 
 def _known(signals: Signals, act_at: float) -> list[tuple[Literal["bank", "rule"], str]]:

@@ -12,9 +12,11 @@ from collections.abc import Callable, Sequence
 from types import EllipsisType
 from typing import Final, Literal
 
+from schemas.errors import InvalidUploadError
 from schemas.evidence import MediaEvidence
 from schemas.features import SINGLE, ThreadContext, UserFeatures
 from schemas.language import UNREAD
+from schemas.report_evidence import ReportEvidence
 from schemas.upload import Upload, decode_upload
 from udfs.assemble import Applied, Assembler, AuditMode, Moment
 from udfs.banks import ExactBanks, content_hash
@@ -49,9 +51,18 @@ from udfs.media_case import (
 )
 from udfs.normalise import normalise
 from udfs.policy import Policy
+from udfs.reported import reconsidered, reported_item
 from udfs.rules import RuleSet
 from udfs.stage_deep import DeepLimits, DeepTextStage, ShedMemory
-from udfs.stages import BankStage, FastTextStage, LookupStage, RuleStage, Stage, Work
+from udfs.stages import (
+    BankStage,
+    FastTextStage,
+    LookupStage,
+    RuleStage,
+    Stage,
+    Work,
+    signals_of,
+)
 
 Remember = Literal["costly", "all"]
 _NO_LIMITS: Final = DeepLimits()
@@ -252,6 +263,20 @@ class Cascade:
             max_chars=self._max_text_chars,
         )
 
+    def reported(self, reports: ReportEvidence, broker_ms: int) -> Item:
+        """Give a content that was reported to be decided again; see `udfs.reported`.
+
+        Raises:
+            InvalidUploadError: nothing says what was decided before.
+        """
+        if reports.before is None:
+            raise InvalidUploadError(
+                "missing_field", "before is required to decide again", field="$.before"
+            )
+        text = None if reports.text is None else normalise(reports.text)
+        digest = "" if text is None else content_hash(text)
+        return reported_item(reports, reports.before, broker_ms, text, digest)
+
     def patience_s(self, upload: Upload) -> float:
         """How long a picture or video may wait for its evidence, seconds."""
         return self.policy.document.media.patience_s(upload.priority)
@@ -296,7 +321,7 @@ class Cascade:
                 evidence=collect_evidence(work, verdict, self.fast_text),
                 moment=moment,
                 cache=work.cache,
-                case_revision=0 if work.item.case is None else work.item.case.revision,
+                case_revision=work.item.case_revision,
                 disagreement=work.disagreement,
             )
             for work, (signals, fused, verdict) in zip(works, judged, strict=True)
@@ -332,7 +357,7 @@ class Cascade:
 
     def _judge(self, works: Sequence[Work]) -> list[tuple[Signals, dict[str, float], Verdict]]:
         signals = [
-            _signals(work) if work.item.case is None else joined(work, _signals(work))
+            signals_of(work) if work.item.case is None else joined(work, signals_of(work))
             for work in works
         ]
         fused = self.fusion.fuse(signals)
@@ -341,42 +366,23 @@ class Cascade:
             (
                 s,
                 f,
-                policy.interim(s, f)
-                if work.item.case is None and s.upload.content_type != "text"
-                else self._decide(s, f),
+                self._decide(s, f, work.item)
+                if s.upload.content_type == "text" or work.item.case or work.item.reports
+                else policy.interim(s, f),
             )
             for work, s, f in zip(works, signals, fused, strict=True)
         ]
 
-    def _decide(self, signals: Signals, fused: dict[str, float]) -> Verdict:
+    def _decide(self, signals: Signals, fused: dict[str, float], item: Item) -> Verdict:
         verdict = self.policy.decide(signals, fused)
         # Observe-only has spoken already: nobody is to be held.
         observed = self.policy.switches.observe_only
+        if item.reports is not None and not observed:
+            return reconsidered(verdict, item.reports, self.policy.document)
         if signals.degraded and UNREAD in signals.degraded and not observed:
             rule = self.policy.document.unread_language
             return restrain(verdict, rule, self._unread, signals.upload.content_id)
         return verdict
-
-
-def _signals(work: Work) -> Signals:
-    item = work.item
-    # The upload's own time, not the clock: a redelivery has to get the same features.
-    created_ms = int(item.upload.created_at.timestamp() * 1000)
-    rules = work.rules
-    if rules:
-        rules = [match for match in rules if not match.observe_only]
-    return Signals(
-        item.upload,
-        work.scores,
-        rules,
-        work.banks,
-        0.0 if item.normalised is None else item.normalised.evasion,
-        item.velocity,
-        work.user,
-        work.context,
-        min(created_ms, item.broker_ms),
-        work.degraded,
-    )
 
 
 def _reopened(work: Work) -> list[Work]:

@@ -21,6 +21,7 @@ from schemas.categories import Action, Severity, Status
 from schemas.decision import Audit, Decision, Enforcement, Feedback, ReviewItem
 from schemas.evidence import MediaEvidence
 from schemas.features import SINGLE, ThreadContext, UserFeatures, Velocity
+from schemas.report_evidence import ReportEvidence
 from schemas.upload import Upload
 
 FloatMatrix = npt.NDArray[np.float32]
@@ -61,13 +62,22 @@ class Item(msgspec.Struct, frozen=True):
     """SHA-256 (hex) of the normalised text; empty where there is none."""
     case: MediaCase | None = None
     """None for a text, and for a picture or video whose evidence is still to come."""
+    reports: ReportEvidence | None = None
+    """What has it decided again, where that are reports."""
 
     def with_velocity(self, velocity: Velocity) -> Item:
         """Give the same item with the velocity that it was counted with."""
         return Item(
             self.upload, self.raw, self.broker_ms, velocity, self.normalised, self.content_hash,
-            self.case,
+            self.case, self.reports,
         )  # fmt: skip
+
+    @property
+    def case_revision(self) -> int:
+        """How often this content was decided before."""
+        if self.reports is not None:
+            return 1 + (0 if self.reports.before is None else self.reports.before.revision)
+        return 0 if self.case is None else self.case.revision
 
     @property
     def asked_ms(self) -> int:
@@ -78,8 +88,7 @@ class Item(msgspec.Struct, frozen=True):
     def identity(self) -> tuple[str, int, int, str]:
         """The same for every redelivery, and another for each revision of a case."""
         upload = self.upload
-        revision = 0 if self.case is None else self.case.revision
-        return (upload.content_id, upload.revision, revision, self.content_hash)
+        return (upload.content_id, upload.revision, self.case_revision, self.content_hash)
 
 
 class SeenText(msgspec.Struct, frozen=True):

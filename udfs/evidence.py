@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
 from schemas.decision import Evidence
-from udfs.assemble import bank_evidence, rule_evidence
-from udfs.contracts import NormalisedText, Scorer, SeenText, Verdict
+from udfs.contracts import BankMatch, NormalisedText, RuleMatch, Scorer, SeenText, Verdict
 from udfs.media_case import loudest, pixel_evidence, seen_in_pixels
 from udfs.stages import Work
 
@@ -47,6 +46,33 @@ def collect_evidence(work: Work, verdict: Verdict, scorer: Scorer | None) -> lis
             disguise = Evidence(kind="evasion", id="disguise", weight=round(text.evasion, 4))
             found.append(_seen(disguise, seen_in))
     return found
+
+
+def rule_evidence(match: RuleMatch, source: Literal["text", "ocr", "transcript"]) -> Evidence:
+    """Evidence of a rule that matched."""
+    return Evidence(
+        kind="rule",
+        id=match.rule_id,
+        category=match.category,
+        weight=match.weight,
+        spans=list(match.spans),
+        source=source,
+        observe_only=match.observe_only,
+    )
+
+
+def bank_evidence(
+    match: BankMatch, source: Literal["text", "ocr", "transcript", "pixels"]
+) -> Evidence:
+    """Evidence of a bank match; a known-good one has no category but its polarity in its id."""
+    return Evidence(
+        kind="bank",
+        id=f"{match.bank}/{match.entry}",
+        category=match.category,
+        weight=match.confidence,
+        distance=match.distance,
+        source=source,
+    )
 
 
 def _matches(work: Work, seen: SeenText | None) -> list[Evidence]:

@@ -22,6 +22,7 @@ from udfs.contracts import (
     RuleMatch,
     Scorer,
     SeenText,
+    Signals,
 )
 from udfs.decision_cache import LocalCache
 from udfs.rules import RuleSet
@@ -244,3 +245,25 @@ class FastTextStage:
             for work in works:
                 work.scores, work.tier = scores, self.name
             works[0].fresh = self._remember
+
+
+def signals_of(work: Work) -> Signals:
+    """What the stages have found about an upload's own text and author."""
+    item = work.item
+    # The upload's own time, not the clock: a redelivery has to get the same features.
+    created_ms = int(item.upload.created_at.timestamp() * 1000)
+    rules = work.rules
+    if rules:
+        rules = [match for match in rules if not match.observe_only]
+    return Signals(
+        item.upload,
+        work.scores,
+        rules,
+        work.banks,
+        0.0 if item.normalised is None else item.normalised.evasion,
+        item.velocity,
+        work.user,
+        work.context,
+        min(created_ms, item.broker_ms),
+        work.degraded,
+    )
