@@ -8,7 +8,6 @@ that it is about. `operators.feedback` is the Flink shell around this.
 
 from __future__ import annotations
 
-import datetime as dt
 import hashlib
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple, Protocol
@@ -16,18 +15,17 @@ from typing import Final, NamedTuple, Protocol
 import msgspec
 
 from operators.feedback_inputs import decode_audited, decode_decided
-from operators.feedback_rows import edited_ms, in_force, newest, rows
+from operators.feedback_rows import edited_ms, in_force, newest, report_evidence, rows
 from operators.feedback_state import Decided, Memory, Waiting, decode_memory, encode_memory
 from operators.metrics import Metrics
 from operators.moderation_logic import Record, ValueState
-from operators.report_window import Reported, Sum, added, heaviest
+from operators.report_window import Reported, added, heaviest
 from operators.user_state import StateError
 from schemas.dead_letter import DeadLetter, ErrorKind
 from schemas.errors import InvalidUploadError
 from schemas.features import UserFeatures
 from schemas.feedback import JoinedFeedback, Report, Said, Spoken, decode_said, event_key
 from schemas.feedback_job import FeedbackDocument
-from schemas.report_evidence import Before, ReportEvidence, report_evidence_id
 from schemas.topics import Topics
 from udfs.reporters import reporter_trust
 
@@ -306,7 +304,7 @@ class FeedbackLogic:
         author = memory.decisions[-1].user_id
         while memory.passed < len(thresholds) and found.weight >= thresholds[memory.passed]:
             self._passed.add(str(memory.passed))
-            evidence = _evidence(key, author, memory, thresholds[memory.passed], found)
+            evidence = report_evidence(key, memory, thresholds[memory.passed], found)
             memory.passed += 1
             topic = self._topics.evidence
             yield Record(topic, author.encode("utf-8", "replace"), _encode(evidence))
@@ -325,43 +323,6 @@ class FeedbackLogic:
         )
         key = f"{arrival.topic}-{arrival.partition}-{arrival.offset}"
         return Record(self._topics.dead_letters, key.encode(), _encode(letter))
-
-
-def _evidence(
-    key: str, author: str, memory: Memory, threshold: float, found: Sum
-) -> ReportEvidence:
-    level = memory.passed
-    decided = memory.decisions[-1]
-    made_at = dt.datetime.fromtimestamp(decided.made_ms / 1000.0, dt.UTC)
-    age = decided.features.get("account_age_days")
-    shown = next(
-        (s for s in reversed(memory.shown) if s.moderation_id == decided.moderation_id), None
-    )
-    return ReportEvidence(
-        evidence_id=report_evidence_id(key, memory.revision, level),
-        content_id=key,
-        user_id=author,
-        revision=memory.revision,
-        level=level,
-        threshold=threshold,
-        weight=found.weight,
-        reporters=found.reporters,
-        categories=found.categories,
-        before=Before(
-            revision=decided.revision,
-            content_type=decided.content_type,
-            community_id=decided.community_id,
-            status=decided.status,
-            action=decided.action,
-            category=decided.category,
-            probability=decided.probability,
-            made_at=made_at,
-            account_created_at=None if age is None else made_at - dt.timedelta(days=age),
-        ),
-        text=None if shown is None else shown.text,
-        language=None if shown is None else shown.language,
-        at=dt.datetime.fromtimestamp(found.at_ms / 1000.0, dt.UTC),
-    )
 
 
 def _said_ms(said: Said, broker_ms: int) -> int:

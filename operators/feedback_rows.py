@@ -1,11 +1,12 @@
-"""Rows of `moderation.feedback`: one word of one person about one decision becomes labels."""
+"""What leaves the feedback job: rows for what people said, evidence for what many reported."""
 
 from __future__ import annotations
 
 import datetime as dt
 from typing import Final, NamedTuple
 
-from operators.feedback_state import Decided, Shown
+from operators.feedback_state import Decided, Memory, Shown
+from operators.report_window import Sum
 from schemas.categories import Action, Severity
 from schemas.feedback import (
     AppealOutcome,
@@ -19,6 +20,7 @@ from schemas.feedback import (
     feedback_id,
 )
 from schemas.feedback_job import WeightPart
+from schemas.report_evidence import Before, ReportEvidence, report_evidence_id
 
 RANK: Final = {"report": 0, "reviewer": 1, "senior": 2, "appeal": 3}
 
@@ -88,7 +90,7 @@ def rows(
             scores=decided.scores,
             features=decided.features,
             model_versions=decided.model_versions,
-            timestamp=dt.datetime.fromtimestamp(decided.made_ms / 1000.0, dt.UTC),
+            timestamp=_utc(decided.made_ms),
             event_id=event_id(said),
             rater=word.rater,
             rank=word.rank,
@@ -156,3 +158,51 @@ def edited_ms(decisions: list[Decided], revision: int) -> int:
         return 0
     own = (each.made_ms for each in decisions if each.upload_revision == revision)
     return min(own, default=0)
+
+
+def report_evidence(key: str, memory: Memory, threshold: float, found: Sum) -> ReportEvidence:
+    """What is published when reports pass a threshold.
+
+    Args:
+        key: the content's id.
+        memory: what is remembered of it; a decision at least.
+        threshold: the one that was passed, of the level `memory.passed`.
+        found: the window that passed it.
+    """
+    decided = memory.decisions[-1]
+    shown = next((s for s in memory.shown if s.moderation_id == decided.moderation_id), None)
+    return ReportEvidence(
+        evidence_id=report_evidence_id(key, memory.revision, memory.passed),
+        content_id=key,
+        user_id=decided.user_id,
+        revision=memory.revision,
+        level=memory.passed,
+        threshold=threshold,
+        weight=found.weight,
+        reporters=found.reporters,
+        categories=found.categories,
+        before=_before(decided),
+        text=shown.text if shown else None,
+        language=shown.language if shown else None,
+        at=_utc(found.at_ms),
+    )
+
+
+def _before(decided: Decided) -> Before:
+    made_at = _utc(decided.made_ms)
+    age_days = decided.features.get("account_age_days")
+    return Before(
+        revision=decided.revision,
+        content_type=decided.content_type,
+        community_id=decided.community_id,
+        status=decided.status,
+        action=decided.action,
+        category=decided.category,
+        probability=decided.probability,
+        made_at=made_at,
+        account_created_at=None if age_days is None else made_at - dt.timedelta(days=age_days),
+    )
+
+
+def _utc(ms: int) -> dt.datetime:
+    return dt.datetime.fromtimestamp(ms / 1000.0, dt.UTC)

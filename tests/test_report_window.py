@@ -10,7 +10,7 @@ from operators.report_window import Reported, added, heaviest
 from schemas.errors import ConfigError
 from schemas.feedback_job import FeedbackDocument, ReportsPart, load_feedback
 from schemas.settings import ROOT
-from tests.feedback_kit import HOUR, Bench, at, decision, report
+from tests.feedback_kit import HOUR, Bench, at, audit, decision, report
 
 NEW = {"created_at": at(0)}
 
@@ -29,6 +29,22 @@ def test_established_users_pass_the_thresholds_once_each() -> None:
     assert bench.records[-1].key == b"author"
     bench.send(*(report(i, HOUR + i) for i in range(6, 40)))
     assert [(e.level, e.weight) for e in bench.evidence()] == [(0, 3.0), (1, 10.0)]
+
+
+def test_evidence_says_what_the_reports_doubt() -> None:
+    bench = Bench()
+    features = {"account_age_days": 10.0}
+    bench.send(decision(), decision(seconds=HOUR, revision=1, category="spam", features=features))
+    bench.send(audit(revision=1, text="what was said"))
+    bench.send(*(report(i, 2 * HOUR) for i in range(6)))
+    (evidence,) = bench.evidence()
+    before = evidence.before
+    assert before is not None
+    assert (before.revision, before.category, before.action) == (1, "spam", "allow")
+    assert before.made_at.isoformat() == at(HOUR)
+    assert before.account_created_at is not None
+    assert before.account_created_at.isoformat() == at(HOUR - 240 * HOUR)
+    assert (evidence.text, evidence.language) == ("what was said", "en")
 
 
 def test_a_brigade_of_new_accounts_passes_none() -> None:
