@@ -175,8 +175,9 @@ class RescanPart(Part):
     """Uploads that are looked at together once the store is back."""
     tries: Annotated[int, Field(ge=1, le=1000)] = 8
     """Of one upload, while its store gives others what they ask for."""
-    keep_hours: Annotated[float, Field(gt=0, le=8760)] = 72.0
-    """After that an upload is given up, whatever its store does."""
+    keep_hours: Annotated[float, Field(gt=0, le=8760)] = 44.0
+    """After that an upload is given up, whatever its store does; less than `cases.keep_hours` of
+    the moderation job, which must still know the upload that the evidence is about."""
 
 
 class MediaDocument(Part):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, Literal, NamedTuple
 
@@ -63,6 +63,8 @@ class MediaWork:
         cv2.setNumThreads(1)
         self.settings = settings
         self.geometries = geometries
+        self.clock: Callable[[], float] = time.perf_counter
+        """That steps are timed by, seconds."""
         self.versions = {"pillow": PIL.__version__}
         self.missing: dict[str, str] = {}
         Image.init()  # every decoder, before there is a limit on files and memory
@@ -124,7 +126,7 @@ class _Look:
     def _step(self, step: Step) -> Iterator[None]:
         """Report when a step begins and what it found; a failure ends the step alone."""
         _write(self._output, Report(step=step, state="began"))
-        began = time.perf_counter()
+        began = self._work.clock()
         self._report = Report(step=step, state="ended")
         self._failed = False
         try:
@@ -139,7 +141,7 @@ class _Look:
         except Exception as error:  # noqa: BLE001 - decoders and engines may raise anything
             message = f"the step failed ({type(error).__name__})"
             self._fail(Failure(kind="internal", step=step, message=message))
-        ms = (time.perf_counter() - began) * 1000
+        ms = (self._work.clock() - began) * 1000
         _write(self._output, msgspec.structs.replace(self._report, ms=ms))
 
     def _say(self, **fields: Any) -> None:
