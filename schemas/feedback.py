@@ -22,7 +22,7 @@ from schemas.upload import Account, Identifier, Timestamp
 
 CategoryName = Annotated[str, Meta(max_length=64, pattern=r"^([a-z][a-z0-9_]*)?$")]
 """A category of the policy, or empty."""
-Note = Annotated[str, Meta(max_length=4000)]
+Note = Annotated[str, Meta(max_length=2000)]
 Spoken = Literal["report", "verdict", "appeal"]
 
 
@@ -130,6 +130,8 @@ class JoinedFeedback(Feedback, frozen=True, kw_only=True):
     """That the rater ordered."""
 
 
+_MAX_BYTES: Final = 16_384
+"""Longest record. Records of one content wait together in its state."""
 _reports: Final = msgspec.json.Decoder(Report)
 _verdicts: Final = msgspec.json.Decoder(ReviewVerdict)
 _appeals: Final = msgspec.json.Decoder(AppealOutcome)
@@ -141,7 +143,7 @@ def decode_report(raw: bytes) -> Report:
     Raises:
         InvalidUploadError: naming the field at fault.
     """
-    return decode_record(_reports, raw, "a report")
+    return decode_record(_reports, raw, "a report", max_bytes=_MAX_BYTES)
 
 
 def decode_verdict(raw: bytes) -> ReviewVerdict:
@@ -150,7 +152,7 @@ def decode_verdict(raw: bytes) -> ReviewVerdict:
     Raises:
         InvalidUploadError: naming the field at fault.
     """
-    verdict = decode_record(_verdicts, raw, "a verdict")
+    verdict = decode_record(_verdicts, raw, "a verdict", max_bytes=_MAX_BYTES)
     if verdict.violates and not verdict.category:
         raise InvalidUploadError(
             "missing_field", "category is required where violates is true", field="$.category"
@@ -164,7 +166,7 @@ def decode_appeal(raw: bytes) -> AppealOutcome:
     Raises:
         InvalidUploadError: naming the field at fault.
     """
-    appeal = decode_record(_appeals, raw, "an appeal")
+    appeal = decode_record(_appeals, raw, "an appeal", max_bytes=_MAX_BYTES)
     if not appeal.automatic and not appeal.rater_id:
         raise InvalidUploadError(
             "missing_field", "rater_id is required where automatic is false", field="$.rater_id"

@@ -30,7 +30,7 @@ class JoinPart(Part):
     """Newest decisions of a content that are remembered."""
     text_chars: Annotated[int, Field(ge=0, le=50_000)] = 4_000
     """Of a content's text that rows carry; 0: none."""
-    most_waiting: Annotated[int, Field(ge=1, le=10_000)] = 512
+    most_waiting: Annotated[int, Field(ge=1, le=10_000)] = 256
     """Of one content; beyond, the oldest does not wait longer."""
     remembered_events: Annotated[int, Field(ge=1, le=10_000)] = 512
     """Of one content that are recognised when they come again. Others give a row of the same id

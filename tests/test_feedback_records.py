@@ -109,8 +109,8 @@ def test_a_mistake_names_its_field(
         (b"null", "invalid_field"),
         (b"[]", "invalid_field"),
         (b'{"note": "\xff"}', "encoding"),
-        (b'{"note": "' + b"x" * 70_000 + b'"}', "oversize"),
-        (b'{"device": ' + b"[" * 20_000, "not_json"),
+        (b'{"note": "' + b"x" * 17_000 + b'"}', "oversize"),
+        (b'{"device": ' + b"[" * 15_000, "not_json"),
     ],
 )
 @pytest.mark.parametrize("kind", SAID)
