@@ -11,13 +11,16 @@ from typing import NamedTuple
 
 import msgspec
 import pytest
+from kafka import KafkaProducer
 
 from schemas.control import ControlAck, ControlMessage
 from schemas.decision import Decision
+from schemas.evidence import Hashes, MediaEvidence, encode_evidence, evidence_id
 from schemas.settings import ROOT, Settings
 from scripts.cli.consume import Record, open_consumer, records
 from scripts.cli.control import main
 from scripts.cli.control_topic import ControlTopic, now
+from scripts.cli.kafka_topics import client_options
 from scripts.cli.processes import free_port
 from tests.fakes import payload
 from tests.model_kit import write_model
@@ -86,7 +89,9 @@ class Live:
     def withdraw_all(self) -> None:
         """Take back everything that is published, what the rest builds on last."""
         with ControlTopic(self.settings) as topic:
-            for key in sorted(topic.read().current, key=lambda key: key == "policy"):
+            # A bank's later deltas before those that they build on, and the policy last.
+            keys = sorted(topic.read().current, reverse=True)
+            for key in sorted(keys, key=lambda key: key == "policy"):
                 topic.withdraw(key)
                 replies = topic.wait(key, "", 10)
                 assert replies.complete, key
@@ -126,6 +131,46 @@ class Live:
 
         def complete(answers: Answers) -> bool:
             found.update((d.content_id, d) for d in answers.decisions() if d.content_id in ids)
+            return len(found) == len(ids)
+
+        self.answers.until(complete, timeout_s=30)
+        return [found[cid] for cid in ids]
+
+    def look_at(self, pdq: str) -> list[Decision]:
+        """Upload pictures of one hash as several users, evidence and all; gives what is final."""
+        ids = {f"c{number}": f"u{number}" for number in itertools.islice(self._numbers, USERS)}
+        media = {"content_type": "image", "media_uri": "file:///p.png", "text": None}
+        publish(
+            self.settings,
+            [
+                line(payload(cid, user, created_at=now().isoformat(), **media), b"", "image")
+                for cid, user in ids.items()
+            ],
+        )
+        producer = KafkaProducer(**client_options(self.settings))
+        for cid, user in ids.items():
+            seen = MediaEvidence(
+                evidence_id=evidence_id(cid, 0),
+                content_id=cid,
+                user_id=user,
+                content_type="image",
+                hashes=Hashes(
+                    sha256=None,
+                    pdq=[pdq] * 8,
+                    quality=100,
+                    phash64=["0" * 16] * 8,
+                    phash256=["0" * 64] * 8,
+                ),
+                made_at=now(),
+            )
+            producer.send(self.settings.topics.evidence, encode_evidence(seen), user.encode())
+        producer.flush()
+        producer.close()
+        found: dict[str, Decision] = {}
+
+        def complete(answers: Answers) -> bool:
+            final = (d for d in answers.decisions() if d.content_id in ids and d.revision == 1)
+            found.update((d.content_id, d) for d in final)
             return len(found) == len(ids)
 
         self.answers.until(complete, timeout_s=30)

@@ -153,7 +153,8 @@ def test_the_bare_loop_reports_every_stage() -> None:
 
 def test_without_a_model_none_can_be_pushed() -> None:
     live = compose_cascade(rules_only())
-    assert [stage.name for stage in live.cascade.stages] == ["lookup", "bank", "rules"]
+    stages = [stage.name for stage in live.cascade.stages]
+    assert stages == ["lookup", "bank", "rules", "media_bank"]
     assert set(live.cascade.applied.model_versions) == {"fusion"}
     pointer = ControlMessage(kind="model", name="fast_text", text="folder: x", published_at=BEGAN)
     with pytest.raises(ConfigError, match="started without a model"):

@@ -161,7 +161,7 @@ def hostile() -> dict[str, tuple[bytes, str, str, str]]:
         # Which of the two comes first, a busy machine decides.
         "spin.png": (PNG + fault("spin"), "image", "cpu_time or wall_time", "decode"),
         "sleep.png": (PNG + fault("sleep"), "image", "wall_time", "decode"),
-        "hoard.png": (PNG + fault("hoard"), "image", "memory", "decode"),
+        "hoard.png": (PNG + fault("hoard"), "image", "memory or wall_time", "decode"),
         "flood.png": (PNG + fault("flood"), "image", "output_limit", "decode"),
         "garbage.png": (PNG + fault("garbage"), "image", "", ""),
         # What can be looked at all the same.
