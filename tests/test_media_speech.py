@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from operators.media_analyse import MediaAnalyser
-from schemas.errors import ConfigError
+from schemas.errors import ConfigError, DependencyUnavailableError
 from schemas.media_job import SpeechModel, SpeechPart, load_media
 from tests.deep_kit import _attribute, _field, _node, _number, _tensor, _value
 from tests.media_kit import settings, upload
@@ -73,8 +73,13 @@ def property_of(name: str, value: str) -> bytes:
     return _field(14, _field(1, name.encode()) + _field(2, value.encode()))
 
 
-def ctc_model(folder: Path) -> Path:
-    """A NeMo CTC model that hears `hello` in whatever it is given; gives the folder."""
+def ctc_model(folder: Path, *, told: bool = True) -> Path:
+    """A NeMo CTC model that hears `hello` in whatever it is given; gives the folder.
+
+    Args:
+        folder: to make.
+        told: whether the file says what kind of model it is.
+    """
     folder.mkdir()
     bias = np.array([2.0, 0.0, 0.0], np.float32)
     nodes = [
@@ -95,7 +100,7 @@ def ctc_model(folder: Path) -> Path:
         "model_type": "EncDecCTCModelBPE", "vocab_size": str(len(VOICE) - 1),
         "subsampling_factor": "1", "normalize_type": "per_feature",
     }.items():  # fmt: skip
-        model += property_of(name, value)
+        model += property_of(name, value) if told else b""
     (folder / "model.onnx").write_bytes(model)
     tokens = "".join(f"{token} {place}\n" for place, token in enumerate(VOICE))
     (folder / "tokens.txt").write_text(tokens, "utf-8")
@@ -247,3 +252,18 @@ def test_a_model_that_is_not_there_is_named_and_the_other_steps_go_on(tmp_path: 
     (failure,) = found.errors
     assert (failure.kind, failure.step) == ("missing", "transcript")
     assert found.facts.seconds == pytest.approx(0.5, abs=0.1)
+
+
+@needs_sherpa
+def test_a_file_that_is_no_model_is_named_and_one_of_another_kind_stops_the_start(
+    tmp_path: Path,
+) -> None:
+    folder = ctc_model(tmp_path / "voice", told=False)
+    part = SpeechPart(engine="sherpa-onnx", model=SpeechModel(kind="nemo_ctc", folder=folder))
+    document = settings(tmp_path, speech=part)
+    # The library ends its process where a model does not say what it needs to know.
+    with pytest.raises(DependencyUnavailableError, match="did not start"):
+        MediaAnalyser(document)
+    (folder / "model.onnx").write_bytes(b"no model")
+    with MediaAnalyser(document) as analyser:
+        assert "Load model from" in analyser.ready.missing["transcript"]
