@@ -142,9 +142,9 @@ class DeepSettings(_Section):
     low: Probability = 0.1
     high: Probability = 0.95
     """Shown to it are uploads of which the fast tier gives any category a probability between."""
-    budget_ms: Annotated[float, Field(ge=0)] = 15.0
+    budget_ms: Annotated[float, Field(ge=0)] = 10.0
     """Of one batch; what is left over then the fast tier decides alone. 0: no limit."""
-    late_after_ms: Annotated[float, Field(ge=0)] = 100.0
+    late_after_ms: Annotated[float, Field(ge=0)] = 40.0
     """Uploads that the broker has had for longer are not shown to it. 0: all are."""
     provider: Literal["cpu", "cuda", "tensorrt"] = "cpu"
     precision: Literal["auto", "int8", "fp16", "fp32"] = "auto"
