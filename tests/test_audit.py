@@ -58,6 +58,19 @@ def test_an_upload_that_broke_the_cascade_is_answered_by_its_dead_letter() -> No
     assert made.report()["ok"]
 
 
+def test_pictures_that_are_still_held_are_counted() -> None:
+    made = books(payload("a"), payload("b"), payload("b", revision=1))
+    made.decided(answer("a", stage="interim", interim=True))
+    made.decided(answer("b", stage="interim", interim=True))
+    again = {"moderation_id": moderation_id("b", 1, 0, "interim"), "upload_revision": 1}
+    made.decided(answer("b", interim=True, **again))
+    later = {"moderation_id": moderation_id("b", 0, 1, "final"), "revision": 1}
+    made.decided(answer("b", **later))
+    report = made.report()
+    assert report["ok"]
+    assert report["held"] == 2
+
+
 def test_what_is_missing_is_named() -> None:
     made = books(payload("a"), b"{")
     report = made.report()

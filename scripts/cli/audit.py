@@ -4,6 +4,7 @@ Every upload (by content id and revision) must have its decision or its dead let
 malformed record its dead letter, and decisions under one id must agree field by field, but for
 `latency_ms`, `timestamp`, `cache` and `degraded`. Pairs that were made under different rules,
 policy, banks or models, or where a dependency was missing for one of them, are counted apart.
+`held` are pictures and videos that were not decided with their evidence (or without it) yet.
 """
 
 from __future__ import annotations

@@ -42,6 +42,8 @@ class Books:
         self._contradictions: list[dict[str, Any]] = []
         self._reconfigured = 0
         self._degraded = 0
+        self._held: set[tuple[str, int]] = set()
+        self._looked_at: set[tuple[str, int]] = set()
 
     def uploaded(self, place: Place, value: bytes, *, max_bytes: int, max_text_chars: int) -> None:
         """Enter one record of a content topic."""
@@ -61,6 +63,11 @@ class Books:
         """Enter one record of the decisions topic."""
         fields: dict[str, Any] = msgspec.json.decode(value)
         identity = fields["moderation_id"]
+        key = (fields["content_id"], fields.get("upload_revision", 0))
+        if fields.get("interim"):
+            self._held.add(key)
+        elif fields.get("revision"):
+            self._looked_at.add(key)
         first = self._answers.get(identity)
         if first is None:
             self._answers[identity] = _Answer(fields)
@@ -106,6 +113,7 @@ class Books:
             "redelivered": self._redelivered,
             "malformed": len(self._refusable),
             "decisions": len(self._answers),
+            "held": len(self._held - self._looked_at),
             "repeated_decisions": sum(a.count - 1 for a in self._answers.values()),
             "dead_letters": len(self._refused),
             "missing": len(missing) + len(unrefused),
