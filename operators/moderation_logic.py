@@ -132,52 +132,44 @@ class ModerationLogic:
             next tick is wanted.
         """
         try:
-            if arrived.topic == self._topics.evidence:
-                self._on_evidence(key, arrived, state, cases)
-            else:
-                self._on_upload(key, arrived, state, cases)
+            understood = self._understand(key, arrived)
         except InvalidUploadError as error:
             return (self._dead_letter(arrived, error.kind, error.field, error.message),)
         except Exception as error:  # noqa: BLE001 - poison must never restart the job
             return (self._dead_letter(arrived, "internal", "$", type(error).__name__),)
+        if isinstance(understood, MediaEvidence):
+            self._join(key, understood, arrived, state, cases)
+        elif understood.reports is not None:
+            ring = self._mirror(key, state, cases).ring
+            self._wait(key, ring, _Waiting(arrived, understood), state)
+        else:
+            self._on_upload(key, understood, arrived, state, cases)
         return ()
 
-    def _check(self, key: str, user_id: str) -> None:
+    def _understand(self, key: str, arrived: Arrived) -> Item | MediaEvidence:
+        """Decode and check a record; what is wrong with it is said before any state changes."""
+        understood: Item | MediaEvidence
+        if arrived.topic != self._topics.evidence:
+            understood = self._brain.prepare(arrived.raw, arrived.broker_ms)
+            user_id = understood.upload.user_id
+        elif is_reports(arrived.raw):
+            reports = decode_report_evidence(arrived.raw)
+            understood = self._brain.reported(reports, arrived.broker_ms)
+            user_id = reports.user_id
+        else:
+            understood = decode_evidence(arrived.raw)
+            user_id = understood.user_id
         if self._check_key and user_id != key:
             raise InvalidUploadError(
                 "key_mismatch",
                 "the record was partitioned by another key than its user_id",
                 field="$.user_id",
             )
+        return understood
 
-    def _on_evidence(self, key: str, arrived: Arrived, state: ValueState, cases: CaseState) -> None:
-        if is_reports(arrived.raw):
-            reports = decode_report_evidence(arrived.raw)
-            self._check(key, reports.user_id)
-            item = self._brain.reported(reports, arrived.broker_ms)
-            self._wait(key, self._mirror(key, state, cases).ring, _Waiting(arrived, item), state)
-            return
-        evidence = decode_evidence(arrived.raw)
-        self._check(key, evidence.user_id)
-        joined = self._cases.join(cases, evidence, arrived)
-        if joined is not None:
-            ring = self._mirror(key, state, cases).ring
-            item = self._heard(joined, evidence, arrived.raw, arrived.broker_ms)
-            self._wait(key, ring, _Waiting(arrived, item, evidence), state)
-
-    def _heard(
-        self, joined: Joined, evidence: MediaEvidence | None, raw: bytes, asked_ms: int
-    ) -> Item:
-        upload = joined.upload
-        item = self._brain.prepare(upload.raw, upload.broker_ms).with_velocity(upload.velocity)
-        revision = joined.revision
-        return self._brain.with_evidence(
-            item, evidence, raw=raw, revision=revision, asked_ms=asked_ms
-        )
-
-    def _on_upload(self, key: str, arrived: Arrived, state: ValueState, cases: CaseState) -> None:
-        item = self._brain.prepare(arrived.raw, arrived.broker_ms)
-        self._check(key, item.upload.user_id)
+    def _on_upload(
+        self, key: str, item: Item, arrived: Arrived, state: ValueState, cases: CaseState
+    ) -> None:
         ring = self._mirror(key, state, cases).ring
         velocity = ring.observe(_event(item))
         if velocity.duplicate:
@@ -194,7 +186,41 @@ class ModerationLogic:
         self._wait(key, ring, _Waiting(arrived, item.with_velocity(velocity)), state)
         if item.upload.content_type != "text":
             for early in self._cases.open(cases, item.upload, arrived):
-                self._on_evidence(key, early, state, cases)
+                # It was understood when it came.
+                self._join(key, decode_evidence(early.raw), early, state, cases)
+
+    def _join(
+        self,
+        key: str,
+        evidence: MediaEvidence,
+        arrived: Arrived,
+        state: ValueState,
+        cases: CaseState,
+    ) -> None:
+        joined = self._cases.join(cases, evidence, arrived)
+        if joined is not None:
+            ring = self._mirror(key, state, cases).ring
+            item = self._heard(joined, evidence, arrived.raw, arrived.broker_ms)
+            self._wait(key, ring, _Waiting(arrived, item, evidence), state)
+
+    def _heard(
+        self, joined: Joined, evidence: MediaEvidence | None, raw: bytes, asked_ms: int
+    ) -> Item | InvalidUploadError:
+        """An upload with its evidence; in the meantime limits may have become stricter."""
+        upload, revision = joined
+        try:
+            item = self._brain.prepare(upload.raw, upload.broker_ms)
+            return self._brain.with_evidence(
+                item.with_velocity(upload.velocity),
+                evidence,
+                raw=raw,
+                revision=revision,
+                asked_ms=asked_ms,
+            )
+        except InvalidUploadError as error:
+            return error
+        except Exception as error:  # noqa: BLE001 - poison must never restart the job
+            return InvalidUploadError("internal", type(error).__name__)
 
     def _wait(self, key: str, ring: VelocityRing, new: _Waiting, state: ValueState) -> None:
         waiting = [w.arrived for w in self._ticks.items(key)]
@@ -216,12 +242,9 @@ class ModerationLogic:
         """
         due = self._cases.due(cases, everything=everything)
         now = int(self._now_ms())
-        batch = []
-        for joined in due.overdue:
-            try:
-                batch.append(_Waiting(joined.upload, self._heard(joined, None, b"", now)))
-            except InvalidUploadError as error:
-                batch.append(_Waiting(joined.upload, error))
+        batch = [
+            _Waiting(joined.upload, self._heard(joined, None, b"", now)) for joined in due.overdue
+        ]
         letters = [
             (self._dead_letter(record, "unmatched", "$.content_id", "its upload never came"),)
             for record in due.unmatched
