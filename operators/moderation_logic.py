@@ -299,8 +299,8 @@ class ModerationLogic:
             joined = self._cases.again(cases, evidence)
             if joined is None:
                 raise InvalidUploadError("unmatched", "its case is gone", field="$.content_id")
-            item = self._heard(joined, evidence, arrived.raw, arrived.broker_ms)
-            return _Waiting(arrived, item, evidence)
+            heard = self._heard(joined, evidence, arrived.raw, arrived.broker_ms)
+            return _Waiting(arrived, heard, evidence)
         except InvalidUploadError as error:
             return _Waiting(arrived, error)
 
