@@ -28,7 +28,8 @@ def checkout(tmp_path: Path) -> Path:
     for package in PACKAGES:
         (root / package).mkdir(parents=True)
         (root / package / "__init__.py").write_text("")
-    for name in ("policy.yaml", "rules.yaml", "banks.yaml", "fusion.yaml", "profiles/dev.yaml"):
+    files = ("policy.yaml", "rules.yaml", "banks.yaml", "media_banks.yaml", "fusion.yaml")
+    for name in (*files, "profiles/dev.yaml"):
         (root / "conf" / name).parent.mkdir(parents=True, exist_ok=True)
         (root / "conf" / name).write_text(f"# {name}\n")
     (root / "conf/samples").mkdir()

@@ -10,9 +10,7 @@ from schemas.control import ControlKind, ControlMessage
 from schemas.errors import ConfigError
 from schemas.settings import Settings
 
-_BUILDS_ON_OTHERS: Final[frozenset[ControlKind]] = frozenset(
-    {"communities", "bank", "media_bank"}
-)
+_BUILDS_ON_OTHERS: Final[frozenset[ControlKind]] = frozenset({"communities", "bank", "media_bank"})
 
 
 class Checker:

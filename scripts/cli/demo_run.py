@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from scripts.cli.demo_media import DemoMedia
 
 _READY_TIMEOUT_S: Final = 120.0
-_MEDIA_PATIENCE_S: Final = 60.0
+_MEDIA_PATIENCE_S: Final = 150.0
 """For what was found in pictures and videos; those that were not looked at by then stay held."""
 _QUIET_S: Final = 0.5
 """After the last answer: a second one for the same upload would come by then."""
