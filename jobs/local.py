@@ -125,7 +125,11 @@ class LocalJob:
         Args:
             folder: path or URI that the savepoint goes below.
         """
-        self._client.stop_with_savepoint(False, folder).result()
+        # PyFlink's own method calls one that Flink 2 no longer has.
+        from pyflink.java_gateway import get_gateway  # noqa: PLC0415 - it is running by now
+
+        formats = get_gateway().jvm.org.apache.flink.core.execution.SavepointFormatType
+        self._client._j_job_client.stopWithSavepoint(False, folder, formats.DEFAULT).get()
         self._wait_until_stopped()
 
     def cancel(self) -> None:

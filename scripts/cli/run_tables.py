@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from jobs.local import LocalJob, prepare_jvm
+from schemas.errors import ConfigError
 from schemas.settings import ROOT, Settings, load_settings
 from schemas.tables_conf import load_tables, warehouse_uri
 from scripts.cli.lake.jars import put_on_class_path
@@ -37,6 +38,9 @@ def main(
 
 def run(settings: Settings, *, bounded: bool, resume: bool = False) -> int:
     """Run the job in this process; gives the exit status."""
+    if bounded and resume:
+        # Where to stop is said when a job starts from nothing, and forgotten in its checkpoints.
+        raise ConfigError("give one of --bounded and --resume")
     stop = stop_on_signals()
     load_tables(ROOT / settings.tables.config)  # it is checked before anything starts
     put_on_class_path()
