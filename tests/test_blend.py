@@ -84,22 +84,3 @@ def test_few_rows_stay_near_the_mean_of_both() -> None:
     assert first == pytest.approx(second, rel=0.01)
     fitted, _ = blend.fit(same, same, rows_of(labels[:12], ["edos"] * 12))
     assert fitted == {}
-
-
-def test_a_set_that_the_heavy_tier_ranks_worse_takes_weight_from_it() -> None:
-    rng = np.random.default_rng(5)
-    labels = (rng.random(6_000) < 0.4).astype(np.float64)
-    sources = ["edos"] * 5_000 + ["hatemoji"] * 1_000
-    gains = np.where(np.array(sources) == "edos", 1.5, -0.5)
-    sign = labels * 2 - 1
-    fast = 1 / (1 + np.exp(-(sign * 0.7 + rng.normal(0, 1.5, 6_000))))
-    deep = 1 / (1 + np.exp(-(sign * gains + rng.normal(0, 1.5, 6_000))))
-
-    def fitted(most: int) -> tuple[float, float, float]:
-        rows = rows_of(labels[:most], sources[:most])
-        return blend.fit({"toxicity": fast[:most]}, {"toxicity": deep[:most]}, rows)[0]["toxicity"]
-
-    without, few, with_both = fitted(5_000), fitted(5_080), fitted(6_000)
-    assert without[1] > without[0]
-    assert few[1] > few[0]  # eighty texts tell too little
-    assert with_both[1] < 0.2 * with_both[0]

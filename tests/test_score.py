@@ -34,7 +34,16 @@ from udfs.contracts import Scorer
 from udfs.normalise import normalise
 from udfs.text_deep import load as load_deep
 from udfs.text_fast import FastTextScorer
-from udfs.text_tiers import HIGH, LOW, TextTiers, joined_names, merged, needs_deep, telling
+from udfs.text_tiers import (
+    HIGH,
+    LOW,
+    TextTiers,
+    joined_names,
+    merged,
+    needs_deep,
+    readable,
+    telling,
+)
 
 FAST_MODEL = ROOT / "conf/models/fast_text"
 TEXTS = (
@@ -134,7 +143,8 @@ def test_the_heavy_tier_sees_the_undecided_alone(package: Path) -> None:
     texts = [normalise(text).text for text in TEXTS]
     alone, heavy = fast().score(texts), deep.score(texts)
     found = TextTiers(fast(), deep).score(texts)
-    expected = needs_deep(alone, LOW, HIGH)
+    expected = needs_deep(alone, LOW, HIGH) & readable(deep, texts)
+    assert not readable(deep, texts).all()
     assert found.deep.tolist() == expected.tolist()
     assert 0 < expected.sum() < len(texts)
     np.testing.assert_array_equal(found.scores, np.where(expected[:, None], heavy, alone))

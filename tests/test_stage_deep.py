@@ -24,6 +24,7 @@ from udfs.policy import Policy
 from udfs.rules import RuleSet
 from udfs.stage_deep import DeepLimits, ShedMemory
 from udfs.stages import Work
+from udfs.text_tiers import TextTiers
 
 FILES = load_settings("dev").cascade
 
@@ -57,6 +58,13 @@ class German(Tier):
     """Reads German alone, as its manifest says."""
 
     manifest = SimpleNamespace(languages=("de",))
+
+
+class Wordy(Tier):
+    """Has no token for a picture."""
+
+    def reads(self, texts: Sequence[str]) -> list[bool]:
+        return ["🐷" not in text for text in texts]
 
 
 class Declared:
@@ -242,6 +250,17 @@ def test_a_language_that_the_model_does_not_read() -> None:
     decide(found, "a 0.5", language="de")
     decide(found, "b 0.5")
     assert deep.seen == ["a 0.5", "b 0.5"]
+
+
+def test_what_its_vocabulary_lacks_is_left_to_the_fast_tier() -> None:
+    deep = Wordy("deep_text", shift=0.2)
+    out = decide(cascade(Tier("fast_text"), deep), "a 0.5 🐷", "b 0.5")
+    assert deep.seen == ["b 0.5"]
+    assert [(o.decision.stage, o.decision.degraded) for o in out] == [
+        ("fast_text", []), ("deep_text", []),
+    ]  # fmt: skip
+    tiers = TextTiers(Tier("fast_text"), Wordy("deep_text"))
+    assert tiers.score(["a 0.5 🐷", "b 0.5"]).deep.tolist() == [False, True]
 
 
 def test_what_no_model_reads_is_not_decided_by_a_score() -> None:

@@ -272,3 +272,10 @@ def test_serving_imports_neither_torch_nor_transformers() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == []
+
+
+def test_what_the_vocabulary_lacks_is_not_read(tmp_path: Path) -> None:
+    scorer = load(deep_kit.write_package(tmp_path / "package"))
+    assert scorer.reads(["you are an idiot", "you are an 🐷", "über", ""]) == [
+        True, False, True, True,
+    ]  # fmt: skip

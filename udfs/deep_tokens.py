@@ -37,6 +37,8 @@ class TokenWindows:
             self._tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:  # noqa: BLE001 - the library raises bare Exception
             raise ConfigError(f"is no tokenizer: {error}", file=str(path)) from None
+        named = [self._tokenizer.token_to_id(name) for name in ("[UNK]", "<unk>")]
+        self._unknown = next((number for number in named if number is not None), -1)
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         with_special = self._tokenizer.encode("a")
@@ -61,6 +63,10 @@ class TokenWindows:
             plain = text.encode("utf-8", "replace").decode("utf-8")
             found = self._tokenizer.encode(plain, add_special_tokens=False)
         return Tokens(found.ids, found.offsets)
+
+    def knows(self, text: str) -> bool:
+        """Whether no part of a text is an unknown token; plain ASCII is not looked at."""
+        return text.isascii() or self._unknown not in self.tokens(text).ids
 
     def ids_of(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of many texts, as `tokens` gives them.

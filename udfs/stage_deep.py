@@ -12,7 +12,7 @@ import numpy as np
 
 from udfs.contracts import Scorer
 from udfs.stages import Work
-from udfs.text_tiers import HIGH, LOW, blend_of, blended, needs_deep
+from udfs.text_tiers import HIGH, LOW, blend_of, blended, needs_deep, readable
 
 NAME: Final = "deep_text"
 
@@ -60,7 +60,7 @@ class DeepTextStage:
     """Scores the undecided, most undecided first.
 
     Its scores take the place of the fast tier's, or are joined with them where its package says
-    how (`udfs.text_tiers.blended`).
+    how (`udfs.text_tiers.blended`). What it cannot read is not shown to it.
 
     What is shed keeps the fast tier's scores and names `deep_text` in `degraded`: the policy says
     which categories need the tier (`needs`), and all others are decided without it. A redelivered
@@ -141,6 +141,10 @@ class DeepTextStage:
                 [item.upload.language for item in texts],
             )
             rows = rows[np.array(reads, np.bool_)]
+        if len(rows):
+            normalised = [found[i][0].item.normalised for i in rows]
+            texts_of = ["" if text is None else text.text for text in normalised]
+            rows = rows[readable(self._scorer, texts_of)]
         distance = np.nanmin(np.abs(scores[rows] - 0.5), axis=1, initial=0.5)
         return [found[i] for i in rows[np.argsort(distance, kind="stable")]]
 

@@ -147,6 +147,14 @@ class DeepTextScorer:
         """
         return apply_all(self.manifest.calibrators, self.raw(texts)).astype(np.float32)
 
+    def reads(self, texts: Sequence[str]) -> list[bool]:
+        """Whether the vocabulary has a token for everything in a text; normalised ones.
+
+        A picture that is the unknown token like any other picture may be what the text is about:
+        the fast tier, which knows each by its hash, ranks such texts better.
+        """
+        return [self._windows.knows(text) for text in texts]
+
     def raw(self, texts: Sequence[str]) -> FloatArray:
         """Logits before calibration, each the maximum over the text's windows."""
         if self._max_batch == 1:

@@ -55,6 +55,17 @@ def blend_of(scorer: Scorer) -> Blend:
     return getattr(scorer, "blend", None) or {}
 
 
+def readable(scorer: Scorer, texts: Sequence[str]) -> BoolArray:
+    """Which texts a scorer can read, shape (texts,): all, where it does not say.
+
+    Args:
+        scorer: with `reads`, if its vocabulary leaves anything out.
+        texts: normalised.
+    """
+    reads = getattr(scorer, "reads", None)
+    return np.array([True] * len(texts) if reads is None else reads(texts), np.bool_)
+
+
 def blended(
     fast: npt.ArrayLike, deep: npt.ArrayLike, weights: tuple[float, float, float]
 ) -> npt.NDArray[np.float64]:
@@ -200,6 +211,8 @@ class TextTiers:
             texts: normalised.
         """
         rows = np.flatnonzero(needs_deep(fast, self._low, self._high))
+        if self.deep is not None and len(rows):
+            rows = rows[readable(self.deep, [texts[i] for i in rows])]
         if self._reads is not None and len(rows):
             rows = rows[np.array(self._reads([texts[i] for i in rows]), np.bool_)]
         return rows

@@ -25,7 +25,7 @@ from udfs.contracts import Scorer
 from udfs.deep_manifest import DeepTextManifest
 from udfs.model_package import read_manifest
 from udfs.text_fast import FastTextScorer
-from udfs.text_tiers import Blend, blended, joined_names, merged
+from udfs.text_tiers import Blend, blended, joined_names, merged, readable
 
 SEED: Final = 7
 PROBED: Final = 300
@@ -74,7 +74,8 @@ def blend_tiers(
         )
 
     say(f"fitting on {len(splits['dev'].texts)} texts")
-    fitted, facts = blend.fit(*scored(splits["dev"]), splits["dev"])
+    read = data.chosen(splits["dev"], np.flatnonzero(readable(second, splits["dev"].texts)))
+    fitted, facts = blend.fit(*scored(read), read)
     metrics = {
         name: value
         for name, value in plain.metrics.items()
@@ -84,11 +85,16 @@ def blend_tiers(
         test = splits["test"]
         say(f"measuring on {len(test.texts)} texts")
         fast_scores, deep_scores = scored(test)
+        knows = readable(second, test.texts)
         joined = np.stack(
             [
-                blended(fast_scores[name], deep_scores[name], fitted[name])
-                if name in fitted
-                else deep_scores[name]
+                np.where(
+                    knows,
+                    blended(fast_scores[name], deep_scores[name], fitted[name])
+                    if name in fitted
+                    else deep_scores[name],
+                    fast_scores.get(name, deep_scores[name]),
+                )
                 for name in second.categories
             ],
             axis=1,
@@ -137,8 +143,9 @@ class _Joined:
         self.categories = joined_names(fast.categories, deep.categories)
 
     def score(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        fast, deep = self._fast.score(texts), self._deep.score(texts)
-        rows = np.arange(len(texts))
+        fast = self._fast.score(texts)
+        rows = np.flatnonzero(readable(self._deep, texts))
+        deep = self._deep.score([texts[i] for i in rows])
         names = self._fast.categories, self._deep.categories
         return merged(fast, names[0], deep, names[1], rows, self._weights)
 

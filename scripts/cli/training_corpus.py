@@ -112,6 +112,17 @@ def parts(
         Group numbers, and `training_split.FIT`, `DEV` or `TEST`.
     """
     group = training_split.related(matrix, [e.pattern or e.link for e in examples])
+    # Sentences of two patterns are often alike: what is the project's own is parted by patterns
+    # alone, or whole kinds of it would be held out.
+    first: dict[str, int] = {}
+    for i, example in enumerate(examples):
+        if example.pattern:
+            group[i] = first.setdefault(example.pattern, i)
+    same: dict[str, int] = {}
+    for i, text in enumerate(texts):
+        other = same.setdefault(text, i)
+        if group[other] != group[i]:
+            group[group == group[i]] = group[other]
     part = training_split.split(texts, group)
     part[np.isin(group, group[_held_out(examples, holdout)])] = training_split.TEST
     return group, part

@@ -3,10 +3,9 @@
     p = sigmoid(a * logit(fast) + b * logit(heavy) + c),  a, b >= 0
 
 A logistic regression on the two calibrated probabilities (stacking; Wolpert 1992), drawn towards
-a = b = 0.5, so that a category with few positives stays near the mean of the two. Where the mixture
-ranks one of the sets worse than the fast tier alone, the heavy tier gets less of it. Slope and
-offset are then calibrated as a single tier's are (`assess.calibrators`), on natural rows where
-there are any.
+a = b = 0.5, so that a category with few positives stays near the mean of the two. Slope and offset
+are then calibrated as a single tier's are (`assess.calibrators`), on natural rows where there are
+any. Texts that the heavy tier cannot read (`udfs.text_tiers.readable`) take no part.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ import numpy.typing as npt
 from scipy.optimize import minimize
 
 from schemas.categories import TEXT_CATEGORIES
-from scripts.cli import training_metrics as measure
 from scripts.cli.deep.assess import LEAST_OF_EACH
 from scripts.cli.deep.data import Rows
 from scripts.cli.training_model import NATURAL, PRIORS, reference_weights
@@ -31,11 +29,8 @@ Blend = dict[str, tuple[float, float, float]]
 DRAW: Final = 1_000.0
 """What the distance from a = b = 0.5 weighs, in rows. The mean of two models carries over to other
 sets better than weights that suit these."""
-LEAST_TO_RANK: Final = 50
-"""Texts of each kind by which a set tells that the heavy tier ranks it worse."""
-SLACK: Final = 0.002
-"""Of ROC-AUC, that is no difference."""
-STEPS: Final = 21
+OFFSET_DRAW: Final = 5.0
+"""What the distance of the offset from its centre weighs."""
 STEEPNESS: Final = (0.7, 1.6)
 """Least and most that calibrating may stretch the mixture."""
 
@@ -65,14 +60,15 @@ def fit(
         weights = reference_weights(labels, rows.sources[known], PRIORS[category])
         weights = weights * len(weights) / weights.sum()
         first, second, _ = _fitted(odds, labels, weights, (0.5, 0.5))
-        first, second = _no_worse(odds, labels, rows.sources[known], (first, second))
         # The mixture stays; what a natural sample can tell better is slope and offset.
         mixed = odds @ np.array([first, second])
         natural = rows.sources[known] == NATURAL
         if len(set(labels[natural].tolist())) == 2:
-            slope, offset = _platt(mixed[natural], labels[natural], np.ones(int(natural.sum())))
+            slope, offset = _platt(
+                mixed[natural], labels[natural], np.ones(int(natural.sum())), first + second
+            )
         else:
-            slope, offset = _platt(mixed, labels, weights)
+            slope, offset = _platt(mixed, labels, weights, first + second)
         found = (slope * first, slope * second, offset)
         blend[category] = (round(found[0], 4), round(found[1], 4), round(found[2], 4))
         facts[category] = {
@@ -87,33 +83,6 @@ def fit(
             },
         }
     return blend, facts
-
-
-def _no_worse(
-    odds: FloatArray,
-    labels: FloatArray,
-    sources: npt.NDArray[np.str_],
-    weights: tuple[float, float],
-) -> tuple[float, float]:
-    """Weights with as much less of the heavy tier as it takes to rank no set worse than the fast.
-
-    What the sets taken together are better by may be worse for one of them.
-    """
-    ups = {source: labels[sources == source] for source in sorted(set(sources.tolist()))}
-    told = [s for s, own in ups.items() if min(own.sum(), (1 - own).sum()) >= LEAST_TO_RANK]
-    total = sum(weights)
-    share = weights[1] / total if total else 0.0
-    found = (weights[0], weights[1])
-    for part in np.linspace(1.0, 0.0, STEPS):
-        found = (total * (1 - share * part), total * share * part)
-        mixed = odds @ np.array(found)
-        if all(
-            measure.roc_auc(ups[source], mixed[sources == source])
-            >= measure.roc_auc(ups[source], odds[sources == source, 0]) - SLACK
-            for source in told
-        ):
-            break
-    return found
 
 
 def _fitted(
@@ -131,10 +100,23 @@ def _fitted(
     return float(best[0]), float(best[1]), float(best[2])
 
 
-def _platt(values: FloatArray, labels: FloatArray, weights: FloatArray) -> tuple[float, float]:
+def _platt(
+    values: FloatArray, labels: FloatArray, weights: FloatArray, sum_of_weights: float
+) -> tuple[float, float]:
+    """Slope and offset of the mixture.
+
+    The offset is drawn to what it is for two answers that are right: evidence counted more than
+    once over brings the prior more than once (a + b - 1 times too often). Where few positives are
+    told apart without a fault, nothing else would hold it.
+    """
+    prior = float((weights * labels).sum() / weights.sum())
+    odds = float(np.log(prior / (1 - prior)))
+
     def loss(line: FloatArray) -> float:
         total = line[0] * values + line[1]
-        return float((weights * (np.logaddexp(0, total) - labels * total)).sum())
+        off = line[1] + (line[0] * sum_of_weights - 1) * odds
+        told = float((weights * (np.logaddexp(0, total) - labels * total)).sum())
+        return told + OFFSET_DRAW * float(off * off)
 
     best = minimize(loss, np.array([1.0, 0.0]), bounds=[STEEPNESS, (None, None)]).x
     return float(best[0]), float(best[1])

@@ -203,7 +203,7 @@ def first(rows: Rows, most: int) -> Rows:
     """Every n-th row, at most `most` of them; counterfactuals stay with their origin or go."""
     if len(rows.texts) <= most:
         return rows
-    return _chosen(rows, _spread(np.arange(len(rows.texts)), most))
+    return chosen(rows, _spread(np.arange(len(rows.texts)), most))
 
 
 def fewer(rows: Rows, most: int, seed: int) -> Rows:
@@ -220,9 +220,9 @@ def fewer(rows: Rows, most: int, seed: int) -> Rows:
     rare = positive[:, positive.sum(axis=0) <= _RARE].any(axis=1)
     others = np.flatnonzero(~rare).tolist()
     kept = min(len(others), max(0, most - int(rare.sum())))
-    chosen = random.Random(seed).sample(others, kept)  # noqa: S311 - draws examples
-    every = np.concatenate((np.flatnonzero(rare), np.array(chosen, np.int64)))
-    return _chosen(rows, np.sort(every))
+    drawn = random.Random(seed).sample(others, kept)  # noqa: S311 - draws examples
+    every = np.concatenate((np.flatnonzero(rare), np.array(drawn, np.int64)))
+    return chosen(rows, np.sort(every))
 
 
 def thinned(rows: Rows, most: Mapping[str, int]) -> Rows:
@@ -240,7 +240,7 @@ def thinned(rows: Rows, most: Mapping[str, int]) -> Rows:
         _spread(np.flatnonzero(rows.sources == source), most.get(source, len(rows.texts)))
         for source in sorted(there)
     ]
-    return _chosen(rows, np.sort(np.concatenate(kept)))
+    return chosen(rows, np.sort(np.concatenate(kept)))
 
 
 def _spread(places: npt.NDArray[np.int64], most: int) -> npt.NDArray[np.int64]:
@@ -249,7 +249,8 @@ def _spread(places: npt.NDArray[np.int64], most: int) -> npt.NDArray[np.int64]:
     return places[np.unique(np.linspace(0, len(places) - 1, most).round().astype(np.int64))]
 
 
-def _chosen(rows: Rows, kept: npt.NDArray[np.int64]) -> Rows:
+def chosen(rows: Rows, kept: npt.NDArray[np.int64]) -> Rows:
+    """Some rows; a counterfactual whose origin is not among them stands alone."""
     place = {int(old): new for new, old in enumerate(kept)}
     partner = np.array([place.get(int(rows.partner[i]), -1) for i in kept], np.int64)
     return Rows(
