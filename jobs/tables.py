@@ -51,7 +51,8 @@ def job_settings(settings: Settings, *, local: bool) -> Settings:
     }
     folder = flink.checkpoint_dir
     if local:
-        folder = f"{folder.rstrip('/')}/tables" if folder else ".run/tables-checkpoints"
+        own = ROOT / ".run" / "tables-checkpoints"
+        folder = f"{folder.rstrip('/')}/tables" if folder else own.as_uri()
     changes = {
         "options": options,
         "checkpoint_dir": folder,

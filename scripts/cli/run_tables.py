@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -71,7 +72,8 @@ def _follow(env: Any, settings: Settings, stop: threading.Event, *, bounded: boo
             return 1
     # By a savepoint, so that every row that was read is in the tables: nothing waits for a
     # checkpoint while somebody else has the turn to write.
-    job.stop_with_savepoint(settings.flink.checkpoint_dir)
+    folder = settings.flink.checkpoint_dir
+    job.stop_with_savepoint(folder if "://" in folder else Path(folder).resolve().as_uri())
     return 0
 
 
