@@ -12,7 +12,7 @@ from pyflink.datastream import KeyedProcessFunction, RuntimeContext
 from pyflink.datastream.state import StateTtlConfig, ValueStateDescriptor
 
 from operators.feedback_logic import Arrival, FeedbackLogic, Step
-from operators.flink_metrics import FlinkRegistry
+from operators.flink_counters import FlinkCounters
 from operators.metrics import Metrics
 from operators.redis_store import NoLookups, RedisLookups
 from schemas.features import UserFeatures
@@ -62,7 +62,7 @@ class Join(KeyedProcessFunction):  # type: ignore[misc]  # pyflink ships no type
             .build()
         )
         self._state = runtime_context.get_state(descriptor)
-        self._registry = FlinkRegistry(runtime_context.get_metrics_group().add_group("sluice"))
+        self._registry = FlinkCounters(runtime_context.get_metrics_group().add_group("sluice"))
         self._flush_at = time.monotonic()
 
     def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Row]:

@@ -18,7 +18,8 @@ from pyflink.datastream.state import MapStateDescriptor, StateTtlConfig, ValueSt
 from operators.brain import ConfigurableBrain
 from operators.cases import may_be_deadline
 from operators.control import ControlLogic
-from operators.metrics import Labels, Metrics
+from operators.flink_counters import FlinkCounters
+from operators.metrics import Metrics
 from operators.moderation_logic import ModerationLogic, Record
 from operators.user_state import Arrived
 from operators.velocity import VelocityConfig
@@ -97,7 +98,7 @@ class Moderate(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink 
         _spare_the_collector()
         self._restored = False
         self._tick = settings.tick
-        self._registry = _Registry(runtime_context.get_metrics_group().add_group("sluice"))
+        self._registry = FlinkCounters(runtime_context.get_metrics_group().add_group("sluice"))
         self._flush_at = time.monotonic()
 
     def process_element(
@@ -207,20 +208,3 @@ class _Cases:
     def wake(self, at_ms: int) -> None:
         """See `operators.cases.CaseState`."""
         self.timers.register_processing_time_timer(at_ms)
-
-
-class _Registry:
-    """Flink counters by name and labels, made when first counted."""
-
-    def __init__(self, group: Any) -> None:
-        self._group = group
-        self._counters: dict[tuple[str, Labels], Any] = {}
-
-    def add(self, name: str, labels: Labels, growth: int) -> None:
-        counter = self._counters.get((name, labels))
-        if counter is None:
-            group = self._group
-            for label, value in labels:
-                group = group.add_group(label, value)
-            counter = self._counters[name, labels] = group.counter(name)
-        counter.inc(growth)
