@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 
 from schemas.errors import ConfigError, SluiceError
 from schemas.yaml_source import YamlSource
-from scripts.cli.deep import assess, base, data, label_map
+from scripts.cli.deep import assess, base, data, label_map, pictures
 from scripts.cli.train_text import precisions_of
 from tests import deep_kit
 from udfs.calibration import Platt
@@ -165,3 +165,33 @@ def test_thresholds_reach_what_they_say() -> None:
 def test_a_category_that_was_not_learnt_says_its_prior() -> None:
     assert assess.method_of(Platt(assess.NOTHING, -4.0)) == "none: not learnt"
     assert assess.method_of(Platt(1.0, -4.0)) == "Platt"
+
+
+def test_the_holdout_keeps_rare_categories() -> None:
+    count = 9_000
+    labels = np.zeros((count, 6), np.float32)
+    labels[:40, 4] = 1
+    rows = data.Rows(
+        ["x"] * count,
+        np.array(["edos"] * count),
+        labels,
+        np.ones_like(labels),
+        np.full(count, -1, np.int64),
+        np.array(["original"] * count),
+        [""] * count,
+    )
+    kept = data.fewer(rows, 2_000, 7)
+    assert len(kept.texts) == 2_000
+    assert kept.labels[:, 4].sum() == 40
+
+
+def test_pictures_are_read_as_words() -> None:
+    plain = Tokenizer.from_str(json.dumps(deep_kit.tokenizer()))
+    reader = Tokenizer.from_str(json.dumps(pictures.read(deep_kit.tokenizer())))
+    text = "i 🔫 u"
+    found = reader.encode(text, add_special_tokens=False)
+    assert "[UNK]" in plain.encode(text).tokens
+    assert found.tokens == ["i", "g", "##u", "##n", "u"]
+    assert {text[a:b] for a, b in found.offsets[1:4]} == {"🔫"}
+    once = pictures.read(deep_kit.tokenizer())
+    assert pictures.read(once) == once

@@ -23,7 +23,7 @@ from schemas.categories import TEXT_CATEGORIES
 from schemas.errors import ConfigError, SluiceError
 from scripts.cli import import_model, train_text
 from scripts.cli.dataset import build, config
-from scripts.cli.deep import data, export, fit, network, pictures, restore, train
+from scripts.cli.deep import data, export, fit, network, restore
 from scripts.cli.training_data import Example
 from tests import conformance, deep_kit
 from udfs.calibration import sigmoid
@@ -227,24 +227,6 @@ def test_counterfactuals_are_held_together(
     assert (logits.grad[1] > 0).all()
 
 
-def test_the_holdout_keeps_rare_categories() -> None:
-    count = 9_000
-    labels = np.zeros((count, 6), np.float32)
-    labels[:40, 4] = 1
-    rows = data.Rows(
-        ["x"] * count,
-        np.array(["edos"] * count),
-        labels,
-        np.ones_like(labels),
-        np.full(count, -1, np.int64),
-        np.array(["original"] * count),
-        [""] * count,
-    )
-    kept = data.fewer(rows, train.HOLDOUT, 7)
-    assert len(kept.texts) == train.HOLDOUT
-    assert kept.labels[:, 4].sum() == 40
-
-
 @pytest.mark.slow
 def test_a_full_size_distilbert_is_imported(tmp_path: Path) -> None:
     folder = tmp_path / "hf"
@@ -414,15 +396,3 @@ def test_a_mixture_keeps_pairs_and_order(data_folder: Path) -> None:
     places = [rows.texts.index(text) for text in some.texts]
     assert places == sorted(places)
     assert data.thinned(rows, {}).texts == rows.texts
-
-
-def test_pictures_are_read_as_words() -> None:
-    plain = Tokenizer.from_str(json.dumps(deep_kit.tokenizer()))
-    reader = Tokenizer.from_str(json.dumps(pictures.read(deep_kit.tokenizer())))
-    text = "i 🔫 u"
-    found = reader.encode(text, add_special_tokens=False)
-    assert "[UNK]" in plain.encode(text).tokens
-    assert found.tokens == ["i", "g", "##u", "##n", "u"]
-    assert {text[a:b] for a, b in found.offsets[1:4]} == {"🔫"}
-    once = pictures.read(deep_kit.tokenizer())
-    assert pictures.read(once) == once
