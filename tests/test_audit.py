@@ -62,7 +62,8 @@ def test_pictures_that_are_still_held_are_counted() -> None:
     made = books(payload("a"), payload("b"), payload("b", revision=1))
     made.decided(answer("a", stage="interim", interim=True))
     made.decided(answer("b", stage="interim", interim=True))
-    again: dict[str, Any] = {"moderation_id": moderation_id("b", 1, 0, "interim"), "upload_revision": 1}
+    again: dict[str, Any] = {"moderation_id": moderation_id("b", 1, 0, "interim")}
+    again["upload_revision"] = 1
     made.decided(answer("b", interim=True, **again))
     later: dict[str, Any] = {"moderation_id": moderation_id("b", 0, 1, "final"), "revision": 1}
     made.decided(answer("b", **later))
