@@ -15,7 +15,7 @@ from scripts.cli.processes import wait_until
 from tests.running_cluster import Load, Submitter, counters_never_reset, one_decision_each
 from tests.running_job import BACK_WITHIN_S, RESUMED_WITHIN_S, Answers
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.timeout(400)]
 
 
 @pytest.fixture(scope="module")

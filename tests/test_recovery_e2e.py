@@ -17,7 +17,7 @@ from tests.conftest import settings_on
 from tests.running_cluster import Load, counters_never_reset, one_decision_each
 from tests.running_job import BACK_WITHIN_S, Answers, RunningJob
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(500)]
+pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.timeout(500)]
 
 RATE = 100
 USERS = 40

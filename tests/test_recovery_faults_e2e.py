@@ -20,7 +20,7 @@ from tests.running_cluster import Load, counters_never_reset, one_decision_each
 from tests.running_job import RESUMED_WITHIN_S, Answers, RunningJob
 from tests.slow_proxy import SlowProxy
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.timeout(400)]
 
 
 def everything_sent_is_decided(answers: Answers, load: Load, timeout_s: float = 60) -> None:
