@@ -13,15 +13,8 @@ from PIL import Image
 
 from schemas.media_job import load_media
 from schemas.settings import ROOT
-from scripts.cli.sample_media import (
-    BANKS,
-    URIS,
-    draw_all,
-    drawings,
-    known_picture,
-    media_config,
-)
-from scripts.cli.samples import UPLOADS
+from scripts.cli.sample_media import draw_all, drawings, known_picture, media_config
+from scripts.cli.samples import MEDIA_BANKS, MEDIA_URIS, UPLOADS
 from udfs.image_hashes import hash_picture
 from udfs.media_banks import MediaBanks
 from udfs.media_query import MediaQuery
@@ -31,14 +24,14 @@ def test_there_is_a_drawing_for_each_sample() -> None:
     named = {
         json.loads(line)["media_uri"]
         for line in UPLOADS.read_text("utf-8").splitlines()
-        if URIS in line
+        if MEDIA_URIS in line
     }
-    assert named == {f"{URIS}{drawing.uri}" for drawing in drawings()}
+    assert named == {f"{MEDIA_URIS}{drawing.uri}" for drawing in drawings()}
 
 
 def test_what_is_drawn_is_known_to_the_sample_bank_however_it_is_turned(tmp_path: Path) -> None:
     draw_all(tmp_path)
-    banks = MediaBanks.load(BANKS)
+    banks = MediaBanks.load(MEDIA_BANKS)
     for drawing in drawings():
         path = tmp_path / drawing.uri
         assert path.stat().st_size > 500

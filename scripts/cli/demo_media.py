@@ -12,7 +12,7 @@ from typing import Final
 from schemas.settings import Settings
 from scripts.cli.local_stack import DEFAULT_DIR
 from scripts.cli.processes import Process
-from scripts.cli.sample_media import BANKS, URIS, draw_all, media_config
+from scripts.cli.samples import MEDIA_BANKS, MEDIA_URIS
 
 _NICE: Final = 10
 """On two processors a second engine that starts would take time from the one that is watched."""
@@ -44,11 +44,11 @@ class DemoMedia:
     @property
     def environment(self) -> dict[str, str]:
         """What the moderation job has to know of it: a bank that holds one of the pictures."""
-        return {"SLUICE_CASCADE__MEDIA_BANKS": str(BANKS)}
+        return {"SLUICE_CASCADE__MEDIA_BANKS": str(MEDIA_BANKS)}
 
     def at_home(self, line: bytes) -> bytes:
         """A line of samples, naming what was drawn instead of a bucket that there is not."""
-        return line.replace(URIS.encode(), f"{self.folder.as_uri()}/".encode())
+        return line.replace(MEDIA_URIS.encode(), f"{self.folder.as_uri()}/".encode())
 
     def start(self, env: Mapping[str, str], *, keep: bool) -> None:
         """Draw what is not drawn yet, then start the job; in the background.
@@ -68,6 +68,9 @@ class DemoMedia:
         self.job.stop(patience_s=20.0)
 
     def _start(self, env: Mapping[str, str], keep: bool) -> None:
+        # What draws is imported when everything else has been started.
+        from scripts.cli.sample_media import draw_all, media_config  # noqa: PLC0415
+
         try:
             if not (self.folder / _MARK).is_file():
                 shutil.rmtree(self.folder, ignore_errors=True)

@@ -10,21 +10,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from jobs.local import QUICK_JVM_ARGS
 from schemas.errors import SluiceError
 from schemas.settings import Settings
 from scripts.cli.consume import Record, open_consumer, poll
 from scripts.cli.demo_ledger import Ledger
+from scripts.cli.demo_media import DemoMedia
 from scripts.cli.demo_view import View
 from scripts.cli.local_stack import DEFAULT_DIR
 from scripts.cli.processes import Process, ProcessError, free_port, wait_until
 from scripts.cli.publisher import UploadPublisher, paced
 from scripts.cli.upload_lines import UploadLine, parse_line, read_lines
-
-if TYPE_CHECKING:
-    from scripts.cli.demo_media import DemoMedia
 
 _READY_TIMEOUT_S: Final = 120.0
 _MEDIA_PATIENCE_S: Final = 150.0
@@ -63,9 +61,6 @@ class Demo:
         self.job = Process(pid_file)
         self.media: DemoMedia | None = None
         if media:
-            # Drawing is imported only where something is drawn.
-            from scripts.cli.demo_media import DemoMedia  # noqa: PLC0415
-
             beside = pid_file.with_name(f"{pid_file.stem}-media.pid")
             self.media = DemoMedia(settings, directory=directory, pid_file=beside, say=view.say)
         self._module = job

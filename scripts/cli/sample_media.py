@@ -18,9 +18,6 @@ from schemas.settings import CONF, ROOT
 from schemas.yaml_source import YamlSource
 
 SOURCE: Final = CONF / "samples/media.yaml"
-BANKS: Final = CONF / "samples/media_banks.yaml"
-URIS: Final = "s3://uploads/"
-"""How the sample uploads name their media."""
 _KNOWN_SEED: Final = 77
 _SIZE: Final = (480, 320)
 _CLIP: Final = (240, 160)
@@ -32,7 +29,7 @@ class Drawing(Part):
     """One file."""
 
     uri: Annotated[str, Field(pattern=r"^(images|videos)/\d{4}\.(jpg|png|webp|mp4|webm)$")]
-    """Its path under `URIS`."""
+    """Its path under `samples.MEDIA_URIS`."""
     draw: Literal["scene", "words", "code", "known", "turned", "cut"]
     words: tuple[str, ...] = ()
 

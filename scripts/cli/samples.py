@@ -23,6 +23,10 @@ from schemas.settings import CONF
 
 SOURCE: Final = CONF / "samples/sentences.yaml"
 UPLOADS: Final = CONF / "samples/uploads.jsonl"
+MEDIA_URIS: Final = "s3://uploads/"
+"""How the sample uploads name their media."""
+MEDIA_BANKS: Final = CONF / "samples/media_banks.yaml"
+"""Knows one of them."""
 
 _SEED: Final = 20_240_229
 _SPAN_S: Final = 90.0
@@ -126,7 +130,7 @@ def _media(build: _Builder) -> Iterator[Upload]:
                 "media",
                 caption or None,
                 content_type=content_type,
-                media_uri=f"s3://uploads/{content_type}s/{number:04}.{ending}",
+                media_uri=f"{MEDIA_URIS}{content_type}s/{number:04}.{ending}",
             )
 
 
