@@ -8,7 +8,7 @@ from scripts.cli.bench.cases.rules_only import PROFILE
 from scripts.cli.bench.runs import FULL, Bench, JobSpec, Run
 
 _BACKENDS: Final = ("hashmap", "rocksdb")
-_FILL_S: Final = 200.0
+_FILL_S: Final = 600.0
 """Longest time that filling to the next step may take."""
 
 
