@@ -60,6 +60,8 @@ class Demo:
         self.settings = settings
         self.job = Process(pid_file)
         self.media: DemoMedia | None = None
+        self._media_waits = media
+        """Until the first decision: the moderation job has the first go."""
         if media:
             beside = pid_file.with_name(f"{pid_file.stem}-media.pid")
             self.media = DemoMedia(settings, directory=directory, pid_file=beside, say=view.say)
@@ -96,7 +98,7 @@ class Demo:
         )
 
     def start_media(self) -> None:
-        """Start the media job, if there is to be one; the moderation job has the first go."""
+        """Start the media job, if there is to be one."""
         if self.media is not None:
             self.media.start(self._job_environment(), keep=self._keep)
 
@@ -166,7 +168,6 @@ class Demo:
         try:
             reader.start()
             writer.start()
-            self.start_media()
             while writer.is_alive():
                 self._tick()
             self._view.say("everything is published, waiting for the last answers")
@@ -187,6 +188,9 @@ class Demo:
     def _tick(self) -> None:
         time.sleep(0.05)
         self._view.draw()
+        if self._media_waits and self._ledger.first_decision_at is not None:
+            self._media_waits = False
+            self.start_media()
         if self._failure is not None:
             raise self._failure
         if self.job.pid is None:
