@@ -14,6 +14,7 @@ from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
+from operators.dead_letters import dead_letter
 from operators.feedback_inputs import decode_audited, decode_decided
 from operators.feedback_rows import edited_ms, in_force, newest, report_evidence, rows
 from operators.feedback_state import Decided, Memory, Waiting, decode_memory, encode_memory
@@ -21,7 +22,6 @@ from operators.metrics import Metrics
 from operators.moderation_logic import Record, ValueState
 from operators.report_window import Reported, added, heaviest
 from operators.user_state import StateError
-from schemas.dead_letter import DeadLetter, ErrorKind
 from schemas.errors import InvalidUploadError
 from schemas.features import UserFeatures
 from schemas.feedback import JoinedFeedback, Report, Said, Spoken, decode_said, event_key
@@ -311,18 +311,7 @@ class FeedbackLogic:
 
     def _dead_letter(self, arrival: Arrival, kind: str, field: str, message: str) -> Record:
         self._dead_letters.add(kind)
-        letter = DeadLetter(
-            raw=arrival.raw,
-            topic=arrival.topic,
-            partition=arrival.partition,
-            offset=arrival.offset,
-            timestamp=arrival.broker_ms,
-            error_kind=msgspec.convert(kind, ErrorKind),
-            field=field,
-            message=message,
-        )
-        key = f"{arrival.topic}-{arrival.partition}-{arrival.offset}"
-        return Record(self._topics.dead_letters, key.encode(), _encode(letter))
+        return Record(self._topics.dead_letters, *dead_letter(arrival, kind, field, message))
 
 
 def _said_ms(said: Said, broker_ms: int) -> int:

@@ -16,11 +16,11 @@ import msgspec
 
 from operators.brain import Brain
 from operators.cases import NO_CASES, Cases, CaseState, Joined
+from operators.dead_letters import dead_letter
 from operators.metrics import Metrics
 from operators.tick_batch import TickBatch
 from operators.user_state import Arrived, StateError, decode_state, encode_state
 from operators.velocity import Event, VelocityConfig, VelocityRing, fingerprint
-from schemas.dead_letter import DeadLetter, ErrorKind
 from schemas.errors import InvalidUploadError
 from schemas.evidence import MediaEvidence, decode_evidence
 from schemas.report_evidence import decode_report_evidence, is_reports
@@ -356,18 +356,7 @@ class ModerationLogic:
 
     def _dead_letter(self, arrived: Arrived, kind: str, field: str, message: str) -> Record:
         self._dead_letters.add(kind)
-        letter = DeadLetter(
-            raw=arrived.raw,
-            topic=arrived.topic,
-            partition=arrived.partition,
-            offset=arrived.offset,
-            timestamp=arrived.broker_ms,
-            error_kind=msgspec.convert(kind, ErrorKind),
-            field=field,
-            message=message,
-        )
-        key = f"{arrived.topic}-{arrived.partition}-{arrived.offset}"
-        return Record(self._topics.dead_letters, key.encode(), _encode(letter))
+        return Record(self._topics.dead_letters, *dead_letter(arrived, kind, field, message))
 
 
 def _event(item: Item) -> Event:
