@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
 from jobs.local import prepare_jvm
 from schemas.feedback_job import load_feedback
 from schemas.settings import ROOT, Settings, load_settings
-from scripts.cli.run_job import exit_with, follow, stop_on_signals
+from scripts.cli.run_job import (
+    BoundedOption,
+    ProfileOption,
+    ResumeOption,
+    exit_with,
+    follow,
+    stop_on_signals,
+)
 
 app = typer.Typer(add_completion=False, help=__doc__)
 
 
 @app.command()
 def main(
-    profile: Annotated[
-        str, typer.Option(help="A profile of conf/profiles, or the path of a YAML file.")
-    ] = "dev",
-    bounded: Annotated[
-        bool, typer.Option("--bounded", help="Work off what is in the topics now, then end.")
-    ] = False,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the newest retained checkpoint.")
-    ] = False,
+    profile: ProfileOption = "dev",
+    bounded: BoundedOption = False,
+    resume: ResumeOption = False,
 ) -> None:
     """Run the feedback job until SIGTERM or Ctrl-C; print `ready` once it reads from Kafka."""
     exit_with(lambda: run(load_settings(profile), bounded=bounded, resume=resume))

@@ -17,18 +17,22 @@ from schemas.settings import Settings, load_settings
 
 app = typer.Typer(add_completion=False, help=__doc__)
 
+ProfileOption = Annotated[
+    str, typer.Option(help="A profile of conf/profiles, or the path of a YAML file.")
+]
+BoundedOption = Annotated[
+    bool, typer.Option("--bounded", help="Work off what is in the topics now, then end.")
+]
+ResumeOption = Annotated[
+    bool, typer.Option("--resume", help="Go on from the newest retained checkpoint.")
+]
+
 
 @app.command()
 def main(
-    profile: Annotated[
-        str, typer.Option(help="A profile of conf/profiles, or the path of a YAML file.")
-    ] = "dev",
-    bounded: Annotated[
-        bool, typer.Option("--bounded", help="Work off what is in the topics now, then end.")
-    ] = False,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the newest retained checkpoint.")
-    ] = False,
+    profile: ProfileOption = "dev",
+    bounded: BoundedOption = False,
+    resume: ResumeOption = False,
 ) -> None:
     """Run the moderation job until SIGTERM or Ctrl-C; print `ready` once it reads from Kafka."""
     exit_with(lambda: run(load_settings(profile), bounded=bounded, resume=resume))

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from jobs.local import LOGS
+from scripts.cli.run_job import BoundedOption, ProfileOption, ResumeOption
 
 app = typer.Typer(add_completion=False, help=__doc__)
 _AGAIN_AFTER_S = 10.0
@@ -21,15 +22,9 @@ _AGAIN_AFTER_S = 10.0
 
 @app.command()
 def main(
-    profile: Annotated[
-        str, typer.Option(help="A profile of conf/profiles, or the path of a YAML file.")
-    ] = "dev",
-    bounded: Annotated[
-        bool, typer.Option("--bounded", help="Work off what is in the topics now, then end.")
-    ] = False,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the newest retained checkpoint.")
-    ] = False,
+    profile: ProfileOption = "dev",
+    bounded: BoundedOption = False,
+    resume: ResumeOption = False,
     media: Annotated[
         bool, typer.Option(help="Run the media job as well, which looks at pictures and videos.")
     ] = True,

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
 from schemas.settings import load_settings
-from scripts.cli.run_job import exit_with
+from scripts.cli.run_job import ProfileOption, ResumeOption, exit_with
 from scripts.cli.run_media import run
 
 app = typer.Typer(add_completion=False, help=__doc__)
@@ -15,12 +13,8 @@ app = typer.Typer(add_completion=False, help=__doc__)
 
 @app.command()
 def main(
-    profile: Annotated[
-        str, typer.Option(help="A profile of conf/profiles, or the path of a YAML file.")
-    ] = "dev",
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the newest retained checkpoint.")
-    ] = False,
+    profile: ProfileOption = "dev",
+    resume: ResumeOption = False,
 ) -> None:
     """Run the rescan job until SIGTERM or Ctrl-C; print `ready` once it reads from Kafka."""
     exit_with(lambda: run(load_settings(profile), bounded=False, resume=resume, name="rescan"))

@@ -15,19 +15,15 @@ from schemas.settings import ROOT, Settings, load_settings
 from schemas.tables_conf import load_tables, warehouse_uri
 from scripts.cli.lake.jars import put_on_class_path
 from scripts.cli.lake.turns import writing
-from scripts.cli.run_job import exit_with, stop_on_signals
+from scripts.cli.run_job import BoundedOption, ProfileOption, exit_with, stop_on_signals
 
 app = typer.Typer(add_completion=False, help=__doc__)
 
 
 @app.command()
 def main(
-    profile: Annotated[
-        str, typer.Option(help="A profile of conf/profiles, or the path of a YAML file.")
-    ] = "dev",
-    bounded: Annotated[
-        bool, typer.Option("--bounded", help="Work off what is in the topics now, then end.")
-    ] = False,
+    profile: ProfileOption = "dev",
+    bounded: BoundedOption = False,
     resume: Annotated[
         bool,
         typer.Option("--resume", help="Go on from the newest retained checkpoint or savepoint."),
