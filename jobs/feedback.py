@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from pyflink.common.typeinfo import TypeInformation, Types
-from pyflink.table import DataTypes, Schema, StreamTableEnvironment
+from pyflink.table import StreamTableEnvironment
 
 from operators.feedback import Join
 from operators.kafka_tables import sink_ddl, source_ddl
-from operators.keyed_stream import keyed_in_jvm
+from operators.keyed_stream import arrived_row, keyed_in_jvm, routed_row, write_routed
 from schemas.feedback_job import load_feedback
 from schemas.settings import ROOT, Settings
 
@@ -56,11 +55,6 @@ def job_settings(settings: Settings, *, local: bool) -> Settings:
     )
 
 
-def _bytes() -> TypeInformation:
-    # An array of primitive bytes crosses into Python as `bytes`, untouched.
-    return Types.PRIMITIVE_ARRAY(Types.BYTE())
-
-
 def build(t_env: StreamTableEnvironment, settings: Settings, *, bounded: bool = False) -> None:
     """Add the job to the environment; executing that runs it.
 
@@ -81,25 +75,15 @@ def build(t_env: StreamTableEnvironment, settings: Settings, *, bounded: bool = 
     said = keyed_in_jvm(
         t_env,
         t_env.sql_query(_KEYED),
-        Types.ROW([_bytes(), Types.STRING(), Types.INT(), Types.LONG(), Types.LONG()]),
+        arrived_row(),
         "said-by-content",
     )
     joined = (
         said.process(
             Join(settings, config, bounded=bounded),
-            output_type=Types.ROW_NAMED(["topic", "k", "v"], [Types.STRING(), _bytes(), _bytes()]),
+            output_type=routed_row(),
         )
         .name("join-feedback")
         .uid("join-feedback")
     )
-    schema = (
-        Schema.new_builder()
-        .column("topic", DataTypes.STRING().not_null())
-        .column("k", DataTypes.BYTES())
-        .column("v", DataTypes.BYTES())
-        .build()
-    )
-    t_env.create_temporary_view("joined", t_env.from_data_stream(joined, schema))
-    statements = t_env.create_statement_set()
-    statements.add_insert_sql("INSERT INTO outputs SELECT k, v, topic FROM joined")
-    statements.attach_as_datastream()
+    write_routed(t_env, joined, "joined", "outputs")

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from pyflink.common.typeinfo import TypeInformation, Types
 from pyflink.table import DataTypes, Schema, StreamTableEnvironment
 
 from operators.kafka_tables import sink_ddl, source_ddl
-from operators.keyed_stream import stream_of
+from operators.keyed_stream import raw_bytes, stream_of
 from operators.media_udf import look_at_media
 from schemas.media_job import load_media
 from schemas.settings import ROOT, Settings
@@ -75,11 +74,6 @@ def job_settings(settings: Settings, *, local: bool, name: str = "media") -> Set
     )
 
 
-def _bytes() -> TypeInformation:
-    # An array of primitive bytes crosses into Python as `bytes`, untouched.
-    return Types.PRIMITIVE_ARRAY(Types.BYTE())
-
-
 def build(t_env: StreamTableEnvironment, settings: Settings, *, bounded: bool = False) -> None:
     """Add the job to the environment; executing that runs it.
 
@@ -101,9 +95,8 @@ def build(t_env: StreamTableEnvironment, settings: Settings, *, bounded: bool = 
     t_env.create_temporary_function("look_at_media", look_at_media(media, settings.limits))
     # By way of a stream: within one query the planner would call the function once to ask whether
     # its result is there, and again for the result.
-    looked_at = stream_of(
-        t_env, t_env.sql_query(_LOOKED_AT), [_bytes(), _bytes(), _bytes()], "looked-at-media"
-    )
+    row = [raw_bytes(), raw_bytes(), raw_bytes()]
+    looked_at = stream_of(t_env, t_env.sql_query(_LOOKED_AT), row, "looked-at-media")
     columns = Schema.new_builder()
     for name in ("f0", "f1", "f2"):
         columns = columns.column(name, DataTypes.BYTES())

@@ -7,12 +7,18 @@ from __future__ import annotations
 
 from typing import Final
 
-from pyflink.common.typeinfo import TypeInformation, Types
-from pyflink.table import DataTypes, Schema, StreamTableEnvironment
+from pyflink.table import StreamTableEnvironment
 
 from operators.compose import compose_cascade
 from operators.kafka_tables import sink_ddl, source_ddl
-from operators.keyed_stream import keyed_in_jvm, stream_of
+from operators.keyed_stream import (
+    arrived_row,
+    keyed_in_jvm,
+    raw_bytes,
+    routed_row,
+    stream_of,
+    write_routed,
+)
 from operators.moderate import Moderate, control_state
 from schemas.settings import Settings, unhurried
 
@@ -30,11 +36,6 @@ SELECT
   )
 FROM uploads
 """
-
-
-def _bytes() -> TypeInformation:
-    # An array of primitive bytes crosses into Python as `bytes`, untouched.
-    return Types.PRIMITIVE_ARRAY(Types.BYTE())
 
 
 def build(t_env: StreamTableEnvironment, settings: Settings, *, bounded: bool = False) -> None:
@@ -63,36 +64,20 @@ def build(t_env: StreamTableEnvironment, settings: Settings, *, bounded: bool = 
     uploads = keyed_in_jvm(
         t_env,
         t_env.sql_query(_KEYED),
-        Types.ROW([_bytes(), Types.STRING(), Types.INT(), Types.LONG(), Types.LONG()]),
+        arrived_row(),
         "uploads-by-user",
     )
-    control = stream_of(
-        t_env, t_env.sql_query("SELECT k, v FROM control"), [_bytes(), _bytes()], "control-messages"
-    ).broadcast(control_state())
+    messages = t_env.sql_query("SELECT k, v FROM control")
+    control = stream_of(t_env, messages, [raw_bytes(), raw_bytes()], "control-messages").broadcast(
+        control_state()
+    )
     decided = (
         uploads.connect(control)
         .process(
             Moderate(settings, compose_cascade, bounded=bounded),
-            output_type=Types.ROW_NAMED(
-                ["topic", "k", "v"],
-                [
-                    Types.STRING(),
-                    _bytes(),
-                    _bytes(),
-                ],
-            ),
+            output_type=routed_row(),
         )
         .name("moderate")
         .uid("moderate")
     )
-    schema = (
-        Schema.new_builder()
-        .column("topic", DataTypes.STRING().not_null())
-        .column("k", DataTypes.BYTES())
-        .column("v", DataTypes.BYTES())
-        .build()
-    )
-    t_env.create_temporary_view("decided", t_env.from_data_stream(decided, schema))
-    statements = t_env.create_statement_set()
-    statements.add_insert_sql("INSERT INTO outputs SELECT k, v, topic FROM decided")
-    statements.attach_as_datastream()
+    write_routed(t_env, decided, "decided", "outputs")

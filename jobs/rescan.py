@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import Final
 
 from pyflink.common.typeinfo import Types
-from pyflink.table import DataTypes, Schema, StreamTableEnvironment
+from pyflink.table import StreamTableEnvironment
 
 from jobs import media
 from operators.kafka_tables import sink_ddl, source_ddl
-from operators.keyed_stream import keyed_in_jvm
+from operators.keyed_stream import keyed_in_jvm, raw_bytes, routed_row, write_routed
 from operators.rescan import Rescan
 from schemas.media_job import load_media
 from schemas.settings import ROOT, Settings
@@ -61,26 +61,18 @@ def build(t_env: StreamTableEnvironment, settings: Settings, *, bounded: bool = 
     t_env.execute_sql(source_ddl("unfetched", [topics.rescan], settings.kafka))
     # Rows name their topic only where the sink has more than one.
     t_env.execute_sql(sink_ddl("found", [topics.evidence, topics.dead_letters], settings.kafka))
-    bytes_ = Types.PRIMITIVE_ARRAY(Types.BYTE())
     found = (
         keyed_in_jvm(
-            t_env, t_env.sql_query(_KEYED), Types.ROW([bytes_, Types.LONG()]), "unfetched-by-store"
+            t_env,
+            t_env.sql_query(_KEYED),
+            Types.ROW([raw_bytes(), Types.LONG()]),
+            "unfetched-by-store",
         )
         .process(
             Rescan(document, settings.limits, topics.evidence),
-            output_type=Types.ROW_NAMED(["topic", "k", "v"], [Types.STRING(), bytes_, bytes_]),
+            output_type=routed_row(),
         )
         .name("rescan")
         .uid("rescan")
     )
-    schema = (
-        Schema.new_builder()
-        .column("topic", DataTypes.STRING().not_null())
-        .column("k", DataTypes.BYTES())
-        .column("v", DataTypes.BYTES())
-        .build()
-    )
-    t_env.create_temporary_view("looked_at_again", t_env.from_data_stream(found, schema))
-    statements = t_env.create_statement_set()
-    statements.add_insert_sql("INSERT INTO found SELECT k, v, topic FROM looked_at_again")
-    statements.attach_as_datastream()
+    write_routed(t_env, found, "looked_at_again", "found")

@@ -10,7 +10,7 @@ from pyflink.common import TypeInformation
 from pyflink.common.typeinfo import Types
 from pyflink.datastream import DataStream, KeyedStream
 from pyflink.java_gateway import get_gateway
-from pyflink.table import StreamTableEnvironment, Table
+from pyflink.table import DataTypes, Schema, StreamTableEnvironment, Table
 
 
 def stream_of(
@@ -49,3 +49,40 @@ def keyed_in_jvm(
         gateway.jvm.KeyByKeySelector(), key_type.get_java_type_info()
     )
     return KeyedStream(j_keyed, payload, DataStream(rows._j_data_stream))  # likewise
+
+
+def raw_bytes() -> TypeInformation:
+    """An array of primitive bytes: it crosses into Python as `bytes`, untouched."""
+    return Types.PRIMITIVE_ARRAY(Types.BYTE())
+
+
+def arrived_row() -> TypeInformation:
+    """A record's value, topic, partition, offset and broker time (ms since the epoch)."""
+    return Types.ROW([raw_bytes(), Types.STRING(), Types.INT(), Types.LONG(), Types.LONG()])
+
+
+def routed_row() -> TypeInformation:
+    """Topic, key and value of a record to be written."""
+    return Types.ROW_NAMED(["topic", "k", "v"], [Types.STRING(), raw_bytes(), raw_bytes()])
+
+
+def write_routed(t_env: StreamTableEnvironment, records: DataStream, view: str, sink: str) -> None:
+    """Write each record to the topic that it names.
+
+    Args:
+        t_env: the environment.
+        records: rows of `routed_row`.
+        view: name for them as a table.
+        sink: a table made by `kafka_tables.sink_ddl`.
+    """
+    schema = (
+        Schema.new_builder()
+        .column("topic", DataTypes.STRING().not_null())
+        .column("k", DataTypes.BYTES())
+        .column("v", DataTypes.BYTES())
+        .build()
+    )
+    t_env.create_temporary_view(view, t_env.from_data_stream(records, schema))
+    statements = t_env.create_statement_set()
+    statements.add_insert_sql(f"INSERT INTO {sink} SELECT k, v, topic FROM {view}")  # noqa: S608 - names of ours
+    statements.attach_as_datastream()
