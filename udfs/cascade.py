@@ -200,6 +200,7 @@ class Cascade:
         policy: Policy | None = None,
         rules: RuleSet | None = None,
         banks: ExactBanks | None = None,
+        fusion: Fusion | None = None,
         fast_text: Scorer | None = None,
         deep_text: Scorer | EllipsisType | None = ...,
         media_banks: MatchMedia | None = None,
@@ -210,7 +211,7 @@ class Cascade:
             rules=rules or self.rules,
             # Empty banks are false, and yet what is wanted.
             banks=self.banks if banks is None else banks,
-            fusion=self.fusion,
+            fusion=fusion or self.fusion,
             fast_text=fast_text or self.fast_text,
             deep_text=self.deep_text if isinstance(deep_text, EllipsisType) else deep_text,
             deep_limits=self._deep_limits,
@@ -224,7 +225,7 @@ class Cascade:
             on_stage=self._on_stage,
             on_deep=self._on_deep,
             shed=self._shed,
-            media_banks=media_banks or self.media_banks,
+            media_banks=self.media_banks if media_banks is None else media_banks,
         )
 
     def prepare(self, raw: bytes, broker_ms: int) -> Item:
