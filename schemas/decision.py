@@ -112,6 +112,9 @@ class ReviewItem(msgspec.Struct, frozen=True, kw_only=True):
     upload: dict[str, Any]
     """The upload as it came, unknown fields included."""
     created_at: dt.datetime
+    broker_timestamp: int | None = None
+    """As of the audit record: of what was decided about, ms since the epoch, the same under every
+    redelivery. None: written by a release that did not say it."""
 
 
 class Feedback(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,6 +134,8 @@ class Feedback(msgspec.Struct, frozen=True, kw_only=True):
     features: dict[str, float]
     model_versions: dict[str, str]
     timestamp: dt.datetime
+    broker_timestamp: int | None = None
+    """As of `ReviewItem`; None as well in a row that a person's word gave."""
 
 
 class Enforcement(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,6 +151,8 @@ class Enforcement(msgspec.Struct, frozen=True, kw_only=True):
     appealable: bool
     notify_user: bool
     timestamp: dt.datetime
+    broker_timestamp: int | None = None
+    """As of `ReviewItem`."""
 
 
 class Audit(msgspec.Struct, frozen=True, omit_defaults=True):

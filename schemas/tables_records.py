@@ -83,6 +83,14 @@ _DECIDED: Final = (
     Column("decided_at", _TIME, "When it was made, UTC.", utc("timestamp")),
 )
 _REVISION_FIELD: Final = (("upload_revision", "INT"),)
+_BROKER: Final = (("broker_timestamp", "BIGINT"),)
+# An older release did not say it.
+_SINCE: Final = Column(
+    "asked_at",
+    "TIMESTAMP(3)",
+    "Broker time of what asked for the decision, UTC.",
+    from_ms("broker_timestamp"),
+)
 
 DECISIONS: Final = Table(
     "decisions",
@@ -109,7 +117,7 @@ CASES: Final = Table(
 REVIEW_ITEMS: Final = Table(
     "review_items",
     "review",
-    "What people were asked to look at. Its day is the day that it is due.",
+    "What people were asked to look at.",
     (
         _MODERATION_ID,
         _CONTENT_ID,
@@ -126,10 +134,11 @@ REVIEW_ITEMS: Final = Table(
         Column("created_at", _TIME, "When it was queued, UTC.", utc("created_at")),
         Column("text", "STRING", "Of the upload.", in_object("upload", "text")),
         Column("upload", "STRING", "The upload as it came, JSON."),
+        _SINCE,
     ),
-    day=utc("due_at"),
+    day=f"COALESCE({_SINCE.value}, {utc('due_at')})",
     key=("moderation_id",),
-    fields=(("due_at", "TIMESTAMP_LTZ(6)"), ("created_at", "TIMESTAMP_LTZ(6)")),
+    fields=(("due_at", "TIMESTAMP_LTZ(6)"), ("created_at", "TIMESTAMP_LTZ(6)"), *_BROKER),
     people=("user_id",),
 )
 REPORTS: Final = Table(
@@ -238,10 +247,11 @@ FEEDBACK: Final = Table(
         _PROBABILITY,
         Column("said_at", _TIME, "When it was said, UTC.", utc("said_at")),
         Column("decided_at", _TIME, "When the decision was made, UTC.", utc("timestamp")),
+        _SINCE,
     ),
-    day=f"COALESCE({utc('said_at')}, {utc('timestamp')})",
+    day=f"COALESCE({utc('said_at')}, {_SINCE.value}, {utc('timestamp')})",
     key=("feedback_id",),
-    fields=(*_STAMP, ("said_at", "TIMESTAMP_LTZ(6)")),
+    fields=(*_STAMP, ("said_at", "TIMESTAMP_LTZ(6)"), *_BROKER),
     people=("user_id", "rater"),
 )
 ENFORCEMENT: Final = Table(
@@ -259,10 +269,11 @@ ENFORCEMENT: Final = Table(
         Column("appealable", "BOOLEAN", "Whether the author may appeal."),
         Column("notify_user", "BOOLEAN", "Whether the author is told."),
         Column("ordered_at", _TIME, "When it was ordered, UTC.", utc("timestamp")),
+        _SINCE,
     ),
-    day=utc("timestamp"),
+    day=f"COALESCE({_SINCE.value}, {utc('timestamp')})",
     key=("moderation_id",),
-    fields=_STAMP,
+    fields=(*_STAMP, *_BROKER),
     people=("user_id",),
 )
 AUDIT: Final = Table(
@@ -290,7 +301,7 @@ AUDIT: Final = Table(
     ),
     day=from_ms("broker_timestamp"),
     key=("moderation_id",),
-    fields=(*_STAMP, ("user", "STRING"), ("broker_timestamp", "BIGINT")),
+    fields=(*_STAMP, ("user", "STRING"), *_BROKER),
     people=("user_id",),
 )
 _LETTER: Final = "DECODE(`raw`, 'UTF-8')"

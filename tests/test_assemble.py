@@ -149,6 +149,15 @@ def test_a_redelivery_differs_in_volatile_fields_alone() -> None:
     assert one is not None
     assert two is not None
     assert (one.priority, one.due_at) == (two.priority, two.due_at)
+    # What goes with a decision says when it was asked for, which a redelivery does not change.
+    known = signals(rules=(rule("threat"),))
+    for late_ms in (3, 90_000):
+        found = outcome(given=known, late_ms=late_ms)
+        assert found.review is not None
+        assert found.enforcement is not None
+        for record in (found.review, found.enforcement, *found.feedback):
+            assert record.broker_timestamp == NOW_MS
+        assert found.feedback
 
 
 def test_an_uncertain_upload_gets_a_review_item() -> None:

@@ -182,7 +182,7 @@ class Assembler:
         if verdict.review_why:
             review = self._review_item(item, signals, verdict, decision)
         if action not in {"allow", "review"}:
-            enforcement = _enforcement(decision, verdict)
+            enforcement = _enforcement(item, decision, verdict)
         if self._audit == "all" or (self._audit == "acted" and (action != "allow" or review)):
             audit = Audit(
                 identity,
@@ -232,6 +232,7 @@ class Assembler:
             reason=decision.reason,
             upload=_decode_object(item.raw),
             created_at=decision.timestamp,
+            broker_timestamp=item.broker_ms,
         )
 
     def _feedback(
@@ -359,10 +360,11 @@ def _row(
         features=decision.features,
         model_versions=decision.model_versions,
         timestamp=decision.timestamp,
+        broker_timestamp=item.broker_ms,
     )
 
 
-def _enforcement(decision: Decision, verdict: Verdict) -> Enforcement:
+def _enforcement(item: Item, decision: Decision, verdict: Verdict) -> Enforcement:
     return Enforcement(
         moderation_id=decision.moderation_id,
         content_id=decision.content_id,
@@ -374,6 +376,7 @@ def _enforcement(decision: Decision, verdict: Verdict) -> Enforcement:
         appealable=verdict.appealable,
         notify_user=verdict.notify_user,
         timestamp=decision.timestamp,
+        broker_timestamp=item.broker_ms,
     )
 
 
