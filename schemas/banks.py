@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AwareDatetime, Field, model_validator
 
 from schemas.policy_parts import GradedSeverity, Name, Part, Probability
 from schemas.yaml_source import FaultError
@@ -13,6 +13,7 @@ from schemas.yaml_source import FaultError
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 EntryId = Annotated[str, Field(min_length=1, max_length=128)]
 Polarity = Literal["bad", "good"]
+Similarity = Annotated[float, Field(ge=0.5, le=1)]
 
 
 class BankEntry(Part):
@@ -20,6 +21,15 @@ class BankEntry(Part):
 
     hash: Digest
     """SHA-256 of the normalised text (UTF-8), lower-case hex."""
+    id: EntryId
+    note: Annotated[str, Field(max_length=1000)] = ""
+
+
+class NearEntry(Part):
+    """One text that other texts may nearly be."""
+
+    sketch: Annotated[str, Field(pattern=r"^1:[0-9a-f]{128}$")]
+    """Of the normalised text, as `udfs.campaign_sketch` makes it: its version, and 64 bytes."""
     id: EntryId
     note: Annotated[str, Field(max_length=1000)] = ""
 
@@ -40,6 +50,16 @@ class BankSpec(Part):
     """CSV file of entries (columns hash, id and perhaps note), beside the bank file."""
     entries: tuple[BankEntry, ...] = ()
     """More entries, in place."""
+    near: tuple[NearEntry, ...] = ()
+    """Texts that are found in nearly equal copies as well. A known-good bank vouches for its
+    `entries` alone: what nearly is a good text may be its abuse."""
+    similarity: Similarity = 0.7
+    """Share of its pieces that a copy has in common with an entry of `near` at least; a match's
+    confidence is `confidence` times that share."""
+    expires_at: AwareDatetime | None = None
+    """Uploads that the broker takes from then on do not match."""
+    observe_only: bool = False
+    """Matches are recorded as evidence and decide nothing."""
 
     @model_validator(mode="after")
     def _sound(self) -> BankSpec:
@@ -93,6 +113,11 @@ class BankDelta(Part):
     """Ids of entries that go."""
     add: tuple[BankEntry, ...] = ()
     """Entries that come."""
+    add_near: tuple[NearEntry, ...] = ()
+    """Likewise, of `near`."""
+    similarity: Similarity | None = None
+    expires_at: AwareDatetime | None = None
+    observe_only: bool | None = None
 
     @model_validator(mode="after")
     def _sound(self) -> BankDelta:

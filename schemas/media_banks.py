@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal, NamedTuple, Self
 
-from pydantic import Field, model_validator
+from pydantic import AwareDatetime, Field, model_validator
 
 from schemas.banks import Digest, EntryId, Polarity
 from schemas.policy_parts import GradedSeverity, Name, Part, Probability
@@ -92,6 +92,11 @@ class MediaBankSpec(Part):
     """SHA-256 of its manifest.json, so that all workers load the same."""
     entries: tuple[MediaEntry, ...] = ()
     """More entries, in place."""
+    expires_at: AwareDatetime | None = None
+    """Uploads that the broker takes from then on do not match. A bank that expires is made for a
+    flood, and is not quarantined by `flood`."""
+    observe_only: bool = False
+    """Matches are recorded as evidence and decide nothing."""
 
     @property
     def bits(self) -> int:
@@ -163,6 +168,8 @@ class MediaBankDelta(Part):
     """Ids of entries whose matches go to review."""
     confirm: tuple[EntryId, ...] = ()
     """Ids of entries that act again."""
+    expires_at: AwareDatetime | None = None
+    observe_only: bool | None = None
 
     @model_validator(mode="after")
     def _sound(self) -> Self:

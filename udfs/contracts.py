@@ -155,6 +155,8 @@ class BankMatch:
     distance: int = 0
     hold: str = ""
     """Why people should look before the match acts, as part of a sentence; empty where it acts."""
+    observe_only: bool = False
+    """Recorded as evidence; nothing that decides sees it."""
 
     def acts(self, act_at: float) -> bool:
         """Whether it decides alone, where matches do from that confidence on."""

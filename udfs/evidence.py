@@ -72,6 +72,7 @@ def bank_evidence(
         weight=match.confidence,
         distance=match.distance,
         source=source,
+        observe_only=match.observe_only,
     )
 
 

@@ -26,6 +26,7 @@ from schemas.media_banks import (
 from schemas.yaml_source import FaultError, YamlSource
 from udfs.bank_flood import FloodGuard
 from udfs.bank_snapshot import MANIFEST, file_sha256, read_manifest, read_snapshot
+from udfs.bank_terms import about, ends_ms
 from udfs.contracts import BankMatch
 from udfs.live_index import LiveIndex
 from udfs.media_query import FRAME_HITS, MediaQuery, near_pictures, near_videos
@@ -69,7 +70,7 @@ class MediaBank:
         self.manifest = manifest
         self.applied: tuple[DeltaText, ...] = ()
         """The deltas that were laid over it, in their order."""
-        self.guard = None if spec.flood is None else FloodGuard(spec.flood)
+        self.guard = _guard(spec)
 
     @classmethod
     def load(
@@ -87,8 +88,8 @@ class MediaBank:
 
     def digest(self) -> str:
         """SHA-256 over spec, snapshot and deltas: the same on every worker that has the same."""
-        about = self.spec.model_dump(mode="json", exclude={"snapshot"})
-        total = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+        said = about(self.spec, exclude={"snapshot"})
+        total = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
         total.update(self.manifest.encode())
         for delta in self.applied:
             total.update(hashlib.sha256(delta.text.encode()).digest())
@@ -169,8 +170,8 @@ class MediaBanks:
             if delta.snapshot is not None:
                 spec = self._started.get(delta.media_bank)
                 now = self._banks.get(delta.media_bank)
-                about = _spec_after(delta, source, now.spec if spec is None and now else spec)
-                _mapped(about, self._folder, source, ("snapshot",))
+                after = _spec_after(delta, source, now.spec if spec is None and now else spec)
+                _mapped(after, self._folder, source, ("snapshot",))
 
     def put(self, messages: Mapping[str, str]) -> None:
         """Put in force exactly these deltas over the file's banks, in the order of their keys.
@@ -191,8 +192,8 @@ class MediaBanks:
             for delta in steps:
                 _apply(bank, delta, spec)
             bank.spec = spec
-            if bank.guard is None and spec.flood is not None:
-                bank.guard = FloodGuard(spec.flood)
+            if bank.guard is None:
+                bank.guard = _guard(spec)
         for bank, spec, _ in plans:
             bank.applied = tuple(source for source, _ in by_bank.get(spec.id, ()))
         self._banks = {spec.id: bank for bank, spec, _ in plans}
@@ -225,27 +226,32 @@ class MediaBanks:
         begin = self._started.get(name, spec)
         if snapshot is not None:
             begin = spec.model_copy(update={"entries": ()})
-        about: Blame = snapshot or YamlSource("{}", str(self._folder))
-        bank = MediaBank.load(begin, self._folder, about, ("snapshot",))
+        blame: Blame = snapshot or YamlSource("{}", str(self._folder))
+        bank = MediaBank.load(begin, self._folder, blame, ("snapshot",))
         if now is not None:
             bank.guard = now.guard
         return bank, spec, [delta for _, delta in deltas[start:]]
 
-    def match(self, query: MediaQuery, now_ms: float) -> list[BankMatch]:
+    def match(
+        self, query: MediaQuery, now_ms: float, uploaded_ms: float | None = None
+    ) -> list[BankMatch]:
         """Entries that the media are, or are near; what outweighs what is the policy's to say.
 
         Args:
             query: hashes of one upload's media.
             now_ms: when, ms since the epoch; for the flood quarantine.
+            uploaded_ms: when the broker took the upload, ms since the epoch: banks that have
+                expired by then do not match. `now_ms` without it.
 
         Returns:
             Nearest first within each bank, banks in the order of their file.
         """
         found: list[BankMatch] = []
+        then = now_ms if uploaded_ms is None else uploaded_ms
         for bank in self._banks.values():
-            if not bank.asked(query.cohort):
-                continue
             spec = bank.spec
+            if then >= ends_ms(spec.expires_at) or not bank.asked(query.cohort):
+                continue
             look_up = near_videos if spec.kind == "video_pdq" else near_pictures
             near = look_up(spec, bank.live, query)
             near.sort(key=lambda each: (-each.confidence, each.hit.distance, each.hit.name))
@@ -263,9 +269,15 @@ class MediaBanks:
                         confidence=spec.confidence * each.confidence,
                         distance=each.hit.distance,
                         hold=hold,
+                        observe_only=spec.observe_only,
                     )
                 )
         return found
+
+
+def _guard(spec: MediaBankSpec) -> FloodGuard | None:
+    """A bank that expires was made because there is a flood."""
+    return None if spec.flood is None or spec.expires_at is not None else FloodGuard(spec.flood)
 
 
 def _ordered(messages: Mapping[str, str]) -> list[DeltaText]:

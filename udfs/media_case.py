@@ -46,7 +46,9 @@ class MatchMedia(Protocol):
     @property
     def hash(self) -> str: ...
 
-    def match(self, query: MediaQuery, now_ms: float) -> Sequence[BankMatch]: ...
+    def match(
+        self, query: MediaQuery, now_ms: float, uploaded_ms: float | None = None
+    ) -> Sequence[BankMatch]: ...
 
 
 class MediaBankStage:
@@ -62,7 +64,8 @@ class MediaBankStage:
         for work in batch:
             case = work.item.case
             if case is not None and case.evidence is not None:
-                work.media = self._banks.match(bank_query(case.evidence), now_ms)
+                asked = bank_query(case.evidence)
+                work.media = self._banks.match(asked, now_ms, work.item.broker_ms)
 
 
 def heard(
@@ -137,13 +140,13 @@ def joined(work: Work, signals: Signals) -> Signals:
         return signals
     scores: dict[str, float] = dict(signals.scores)
     rules: list[RuleMatch] = [*signals.rules]
-    banks: list[BankMatch] = [*signals.banks, *work.media]
+    banks = [*signals.banks, *_acting(work.media)]
     evasion = signals.evasion
     missing = dict.fromkeys(signals.degraded)
     for _, part in work.parts:
         _raise(scores, part.scores)
         rules += [match for match in part.rules if not match.observe_only]
-        banks += part.banks
+        banks += _acting(part.banks)
         text = part.item.normalised
         evasion = max(evasion, 0.0 if text is None else text.evasion)
         missing |= dict.fromkeys(part.degraded)
@@ -152,6 +155,10 @@ def joined(work: Work, signals: Signals) -> Signals:
     return msgspec.structs.replace(
         signals, scores=scores, rules=rules, banks=banks, evasion=evasion, degraded=tuple(missing)
     )
+
+
+def _acting(matches: Sequence[BankMatch]) -> list[BankMatch]:
+    return [match for match in matches if not match.observe_only]
 
 
 def _raise(scores: dict[str, float], more: Mapping[str, float]) -> None:

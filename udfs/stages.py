@@ -171,16 +171,21 @@ class BankStage:
         """Note matches.
 
         A known-bad one settles the content, and so does a known-good one that vouches for
-        every category.
+        every category; one that only observes settles nothing.
         """
-        match = self._banks.match
+        match, near = self._banks.match, self._banks.has_near
         for work in batch:
-            if work.item.content_hash:
-                found = match(work.item.content_hash)
+            item = work.item
+            if item.content_hash:
+                found = match(item.content_hash, item.broker_ms)
+                if near and item.normalised is not None:
+                    found = [*found, *self._banks.match_near(item.normalised.text, item.broker_ms)]
                 if found:
                     work.banks = found
                     work.settled = any(
-                        m.confidence >= self._act_at and (m.polarity == "bad" or not m.category)
+                        m.confidence >= self._act_at
+                        and (m.polarity == "bad" or not m.category)
+                        and not m.observe_only
                         for m in found
                     )
 
@@ -255,11 +260,14 @@ def signals_of(work: Work) -> Signals:
     rules = work.rules
     if rules:
         rules = [match for match in rules if not match.observe_only]
+    banks = work.banks
+    if banks:
+        banks = [match for match in banks if not match.observe_only]
     return Signals(
         item.upload,
         work.scores,
         rules,
-        work.banks,
+        banks,
         0.0 if item.normalised is None else item.normalised.evasion,
         item.velocity,
         work.user,
