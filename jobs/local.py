@@ -20,6 +20,11 @@ from schemas.settings import ROOT, Settings
 _JVM_ARGS: Final = "-Xms512m -Xmx2g -XX:+UseG1GC -XX:MaxGCPauseMillis=20"
 QUICK_JVM_ARGS: Final = f"{_JVM_ARGS} -XX:TieredStopAtLevel=1"
 """For a job of a minute: it starts and warms up faster, and its highest rate is lower."""
+MODEST_JVM_ARGS: Final = (
+    "-Xms256m -Xmx2g -XX:+UseSerialGC -XX:ActiveProcessorCount=1 -XX:TieredStopAtLevel=1"
+    " -XX:CICompilerCount=1"
+)
+"""For a job beside one that is in a hurry: a thread each to collect and to compile."""
 LOGS: Final = ROOT / ".run" / "logs"
 
 

@@ -20,7 +20,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -33,11 +33,14 @@ from operators.media_limits import (
     leave_network,
     network_is_cut,
 )
+from operators.media_priority import PATIENCE, lower_session, waits_for_processor, yields
 
 MESSAGE: Final = 1 << 17
 """Longest message on the socket, bytes."""
 OUT_OF_MEMORY: Final = 3
 """Exit status of a child that Python itself had no memory for."""
+_PROLONGED_S: Final = 1.0
+"""What a process that waits for a processor gets at a time."""
 
 
 class Setup(msgspec.Struct, frozen=True):
@@ -96,6 +99,17 @@ class Work(Protocol):
         ...
 
 
+class _Child(NamedTuple):
+    """One that runs."""
+
+    number: int
+    """Of its task."""
+    deadline: float
+    """When it is killed, monotonic."""
+    latest: float
+    """The same if it is kept from going on until then."""
+
+
 class Nursery:
     """Forks, watches and reaps.
 
@@ -108,7 +122,9 @@ class Nursery:
         self._control = control
         self._work = work
         self._readable = readable()
-        self._running: dict[int, tuple[int, float]] = {}
+        self._running: dict[int, _Child] = {}
+        # What lets all others go first may be kept waiting by them, which is no fault of its own.
+        self._patience = PATIENCE if yields() else 1.0
         self._overdue: set[int] = set()
         self._wake, self._woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
@@ -120,7 +136,7 @@ class Nursery:
         waiting.register(self._control, selectors.EVENT_READ)
         waiting.register(self._wake, selectors.EVENT_READ)
         while True:
-            ready = waiting.select(self._patience())
+            ready = waiting.select(self._until_due())
             if any(key.fileobj is self._control for key, _ in ready) and not self._receive():
                 break
             with contextlib.suppress(BlockingIOError):
@@ -131,8 +147,8 @@ class Nursery:
         for pid in self._running:
             _kill(pid)
 
-    def _patience(self) -> float | None:
-        due = [deadline for pid, (_, deadline) in self._running.items() if pid not in self._overdue]
+    def _until_due(self) -> float | None:
+        due = [child.deadline for pid, child in self._running.items() if pid not in self._overdue]
         return max(0.0, min(due) - time.monotonic()) if due else None
 
     def _receive(self) -> bool:
@@ -144,7 +160,9 @@ class Nursery:
         pid = os.fork()
         if pid == 0:
             self._child(task, media, output)
-        self._running[pid] = (task.number, time.monotonic() + task.wall_s)
+        now = time.monotonic()
+        latest = now + task.wall_s * self._patience
+        self._running[pid] = _Child(task.number, now + task.wall_s, latest)
         os.close(media)
         os.close(output)
         return True
@@ -152,7 +170,9 @@ class Nursery:
     def _child(self, task: Task, media: int, output: int) -> None:
         status = 1
         try:
-            os.setsid()  # a group of its own: what it starts is killed with it
+            # A group of its own: what it starts is killed with it. Not a session, which would
+            # have a share of the processor of its own.
+            os.setpgid(0, 0)
             die_with_parent()
             signal.set_wakeup_fd(-1)
             # Python ignores SIGXFSZ; here it is what ends who writes too much.
@@ -173,8 +193,13 @@ class Nursery:
 
     def _kill_overdue(self) -> None:
         now = time.monotonic()
-        for pid, (_, deadline) in self._running.items():
-            if deadline <= now and pid not in self._overdue:
+        for pid, child in self._running.items():
+            if child.deadline > now or pid in self._overdue:
+                continue
+            if child.latest > now and waits_for_processor(pid):
+                deadline = min(child.latest, now + _PROLONGED_S)
+                self._running[pid] = child._replace(deadline=deadline)
+            else:
                 self._overdue.add(pid)
                 _kill(pid)
 
@@ -184,9 +209,8 @@ class Nursery:
             if not done:
                 continue
             _kill(pid)  # what it started may still run
-            number, _ = self._running.pop(pid)
             ended = Ended(
-                number,
+                self._running.pop(pid).number,
                 os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0,
                 os.WEXITSTATUS(status) if os.WIFEXITED(status) else 0,
                 pid in self._overdue,
@@ -211,6 +235,7 @@ def _thread_count() -> int:
 def main() -> None:
     """Take the set-up, load, answer, serve."""
     control = socket.socket(fileno=int(sys.argv[1]))
+    lower_session()
     setup = msgspec.msgpack.decode(control.recv(MESSAGE), type=Setup)
     cut = leave_network()
     module, _, name = setup.work.partition(":")

@@ -25,6 +25,7 @@ from typing import Final, NamedTuple, Self
 import msgspec
 
 from operators.media_nursery import MESSAGE, OUT_OF_MEMORY, Ended, Ready, Setup, Task
+from operators.media_priority import PATIENCE, yields
 from schemas.errors import DependencyUnavailableError
 from schemas.evidence import FailureKind
 from schemas.settings import ROOT
@@ -97,7 +98,7 @@ class _Nursery:
         threading.Thread(target=self._listen, name="media-sandbox", daemon=True).start()
 
     def _wait_ready(self) -> Ready:
-        self._socket.settimeout(START_S)
+        self._socket.settimeout(START_S * _patience())
         try:
             message = self._socket.recv(MESSAGE)
         except OSError:
@@ -228,7 +229,7 @@ class Sandbox:
                 os.close(sink)
             if not taken:
                 return None
-            deadline = time.monotonic() + limits.wall_s + _GRACE_S
+            deadline = time.monotonic() + (limits.wall_s + _GRACE_S) * _patience()
             output = _read(source, most, deadline)
         finally:
             # Where it writes on nevertheless, it dies of a broken pipe.
@@ -269,6 +270,11 @@ class Sandbox:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _patience() -> float:
+    """What lets all others go first may be kept waiting by them."""
+    return PATIENCE if yields() else 1.0
 
 
 def _read(source: int, most: int, deadline: float) -> bytes:

@@ -167,6 +167,9 @@ class MediaSettings(_Section):
     batch_ms: Positive = 50
     """How long an upload waits, at most, for others to be looked at with it."""
     checkpoint_interval_ms: Positive = 10_000
+    background: bool = True
+    """On an embedded mini-cluster: run where nobody else wants the processor, one thread each. A
+    cluster's machines are shared out by whoever runs it."""
 
 
 class FeedbackSettings(_Section):

@@ -93,7 +93,6 @@ _RESULT: dict[str, Any] = {
         },
         "media": {
             "rate": 300.0,
-            "nice": 10,
             "clips": 400,
             "rows": [
                 _level(300.0, p99) | {"name": name, "undecided": 0, "evidence": evidence}

@@ -141,6 +141,9 @@ FAULTS: dict[str, Callable[[int], object]] = {
     "network": lambda _: _network(),
     "trace": lambda _: _trace(),
     "environment": lambda _: ",".join(sorted(os.environ)),
+    "standing": lambda _: (
+        f"{os.sched_getscheduler(0)} {os.getsid(0)} {os.getpgid(0)} {os.getpid()}"
+    ),
     "nothing": lambda _: "nothing",
 }
 

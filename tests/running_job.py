@@ -48,6 +48,8 @@ def environment(settings: Settings, checkpoints: Path, **more: str) -> dict[str,
         "SLUICE_FLINK__METRICS_PORT": "",
         "SLUICE_FLINK__CHECKPOINT_INTERVAL_MS": "1000",
         "SLUICE_FLINK__CHECKPOINT_DIR": checkpoints.as_uri(),
+        # Tests run side by side: who lets all others go first would wait for the end of them all.
+        "SLUICE_MEDIA__BACKGROUND": "false",
         **more,
     }
 

@@ -131,7 +131,10 @@ def decoded(
         output: what to make of it.
         ended: gets the exit status.
     """
-    command = ["ffmpeg", "-v", "quiet", "-nostdin", *arguments, *source.arguments(), *output]
+    command = [
+        "ffmpeg", "-v", "quiet", "-nostdin", "-filter_threads", "1",
+        *arguments, *source.arguments(), *output,
+    ]  # fmt: skip
     with _running(command, source) as process:
         assert process.stdout is not None  # noqa: S101 - for the type checker
         yield process.stdout

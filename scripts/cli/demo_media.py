@@ -14,8 +14,6 @@ from scripts.cli.local_stack import DEFAULT_DIR
 from scripts.cli.processes import Process
 from scripts.cli.samples import MEDIA_BANKS, MEDIA_URIS
 
-_NICE: Final = 10
-"""On two processors a second engine that starts would take time from the one that is watched."""
 _MARK: Final = "drawn"
 
 
@@ -82,7 +80,7 @@ class DemoMedia:
             profile = ["--profile", self._settings.profile]
             module = [sys.executable, "-P", "-m", "scripts.cli.run_media", *profile]
             self.job.start(
-                ["nice", "-n", str(_NICE), *module],
+                module,
                 log=self.log,
                 out=self._directory / "media.out",
                 env={

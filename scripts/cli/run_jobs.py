@@ -102,7 +102,10 @@ class Both:
             # A `kill -9` of this process ends its jobs, too.
             command = ["setpriv", "--pdeathsig", "TERM", "--", *command]
         out = subprocess.PIPE if log is None else log
-        child = subprocess.Popen(command, stdout=out, stderr=log, text=True)
+        # The media job gets a session of its own: what stands back, stands back as a session.
+        child = subprocess.Popen(
+            command, stdout=out, stderr=log, text=True, start_new_session=log is not None
+        )
         self._children.append(child)
         if self._stop.is_set():
             child.terminate()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib
 import os
+from typing import Final
 
 import typer
 
-from jobs.local import prepare_jvm
+from jobs.local import MODEST_JVM_ARGS, prepare_jvm
+from operators.media_priority import yield_to_others
 from schemas.media_job import load_media
 from schemas.settings import ROOT, Settings, load_settings
 from scripts.cli.run_job import (
@@ -19,6 +21,7 @@ from scripts.cli.run_job import (
     stop_on_signals,
 )
 
+_ONE_THREAD: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 app = typer.Typer(add_completion=False, help=__doc__)
 
 
@@ -43,6 +46,8 @@ def run(settings: Settings, *, bounded: bool, resume: bool = False, name: str = 
     """
     stop = stop_on_signals()
     load_media(ROOT / settings.media.config)  # it is checked before anything starts
+    if settings.media.background:
+        stand_back()
     # As on a cluster; the mini-cluster would run the function in this process otherwise.
     os.environ["_python_worker_execution_mode"] = "process"  # noqa: SIM112 - PyFlink's own name
     prepare_jvm(name, settings)
@@ -54,6 +59,14 @@ def run(settings: Settings, *, bounded: bool, resume: bool = False, name: str = 
     env, t_env = make_environment(settings, resume=resume)
     job.build(t_env, settings, bounded=bounded)
     return follow(env, f"sluice-{name}", settings, stop, bounded=bounded)
+
+
+def stand_back() -> None:
+    """Have this process, and all that it will start, yield to the job that is in a hurry."""
+    yield_to_others()
+    os.environ.setdefault("JVM_ARGS", MODEST_JVM_ARGS)
+    for name in _ONE_THREAD:
+        os.environ.setdefault(name, "1")
 
 
 if __name__ == "__main__":

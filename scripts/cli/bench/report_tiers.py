@@ -95,8 +95,8 @@ def media(cases: Result) -> list[str]:
     return [
         "### Texts beside the media job",
         "",
-        f"The media job runs on the same processors, at nice {case['nice']}, on a backlog of"
-        f" {case['clips']} clips of two seconds.",
+        "The media job runs on the same processors and stands back (`media.background`), on a"
+        f" backlog of {case['clips']} clips of two seconds.",
         "",
         *table(head, rows),
     ]

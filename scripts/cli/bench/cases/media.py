@@ -21,7 +21,6 @@ from scripts.cli.sample_media import draw_all, media_config
 from scripts.cli.upload_lines import parse_line
 
 _RATE: Final = 300.0
-_NICE: Final = 10
 _READY_S: Final = 120.0
 _CLIPS: Final = ("videos/0000.webm", "videos/0001.mp4", "videos/0003.webm", "videos/0007.mp4")
 
@@ -53,7 +52,7 @@ def media(bench: Bench) -> dict[str, Any]:
         job.wait_for(bench, evidence, seen + 1)
         after = bench.reader.count(run.topics.evidence, evidence)
         rows.append(_row("while the media job is killed and starts again", phase, after - seen))
-    return {"rate": _RATE, "nice": _NICE, "clips": clips, "rows": rows}
+    return {"rate": _RATE, "clips": clips, "rows": rows}
 
 
 def _row(name: str, phase: Phase, evidence: int) -> dict[str, Any]:
@@ -83,7 +82,7 @@ def _publish(run: Run, drawn: Path, clips: int) -> None:
 
 
 class _MediaJob:
-    """The media job, at a lower priority than everything that is measured."""
+    """The media job, which stands back for everything that is measured."""
 
     def __init__(self, run: Run, drawn: Path) -> None:
         self._folder = run.folder
@@ -108,7 +107,7 @@ class _MediaJob:
     def _start(self, *options: str) -> None:
         module = [sys.executable, "-P", "-m", "scripts.cli.run_media", *options]
         self._process.start(
-            ["nice", "-n", str(_NICE), *module],
+            module,
             log=self._folder / "media.log",
             env=self._env,
             cwd=ROOT,
