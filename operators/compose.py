@@ -50,7 +50,9 @@ def compose_cascade(settings: Settings, metrics: Metrics | None = None) -> LiveC
         ConfigError: naming file, line and field of the first mistake.
     """
     files = settings.cascade
-    store: Lookups = RedisLookups(settings.redis) if settings.redis.enabled else NoLookups()
+    store: Lookups = NoLookups()
+    if settings.redis.enabled:
+        store = RedisLookups(settings.redis, settings.context)
     counts = metrics or Metrics()
     cascade = Cascade(
         policy=Policy.load(_path(files.policy)),

@@ -4,17 +4,17 @@ Rows are JSON strings, read by one MGET a batch:
 
 - `hash:{sha256}`: what was found about a content before: scores, model, and the action,
   confidence and reason that they alone give. Nothing in it depends on a user.
-- `user:{user id}`: `schemas.features.UserFeatures`.
-- `context:{content id}`: `schemas.features.ThreadContext` of a parent.
+- `user:{user id}`: `schemas.trust.UserRow`; of it the cascade reads `UserFeatures`.
+- `context:{content id}`: toxicity of a parent, and what else `operators.context_script` keeps.
 
 Writes of one batch travel with the reads of the next, as one command: a script on the server
 sets the rows and reads the others. A pipeline of as many SETs would cost the client eight times
-as much.
+as much. Where batches are far apart, what uploads say about their surroundings does not wait for
+the next: the answer to one may be that.
 """
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar, cast
@@ -25,9 +25,12 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from operators.breaker import Breaker
+from operators.context_rows import Asked, ContextRows
+from operators.context_script import SCRIPT, SHA
 from schemas.features import ThreadContext, UserFeatures
-from schemas.settings import RedisSettings
-from udfs.contracts import CachedAssessment, LookupResult
+from schemas.settings import ContextSettings, RedisSettings
+from schemas.trust import UserRow
+from udfs.contracts import Around, CachedAssessment, LookupResult, Mark
 
 T = TypeVar("T")
 
@@ -35,17 +38,11 @@ DEGRADED: Final = "redis"
 """Name of this dependency in a decision's `degraded`."""
 _MAX_QUEUED: Final = 5_000
 """Writes that wait at most; beyond, the oldest are dropped (it is a cache)."""
-
-
-_SCRIPT: Final = """
-local writes = tonumber(ARGV[1])
-for i = 1, writes do
-  redis.call('SET', KEYS[i], ARGV[2 + i], 'EX', ARGV[2])
-end
-return redis.call('MGET', unpack(KEYS, writes + 1))
-"""
-"""KEYS: rows to write, then rows to read. ARGV: number of writes, TTL in seconds, values."""
-_SHA: Final = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
+_QUIET_S: Final = 0.1
+"""Where batches are this far apart, marks go out at once."""
+_DEFAULT: Final = ContextSettings()
+_NO_QUESTIONS: Final = Asked([], [], [], ())
+_NOTHING: Final = msgspec.msgpack.encode(([], [], {}))
 
 
 class RedisLookups:
@@ -53,16 +50,22 @@ class RedisLookups:
 
     Args:
         settings: address, time-out, breaker, TTL.
+        context: what is kept about threads and communities.
+        user_days: how long a user's row outlives the last change to it.
         client: for tests; made from the settings otherwise.
         monotonic: clock of the breaker, seconds.
+        now_ms: stamps what is written, ms since the epoch; None: the server's clock does.
     """
 
     def __init__(
         self,
         settings: RedisSettings,
+        context: ContextSettings = _DEFAULT,
         *,
+        user_days: int = 180,
         client: redis.Redis | None = None,
         monotonic: Callable[[], float] = time.monotonic,
+        now_ms: Callable[[], int] | None = None,
     ) -> None:
         timeout = settings.timeout_ms / 1000
         # A retry inside the client would hold the batch for twice the time-out.
@@ -75,36 +78,42 @@ class RedisLookups:
         )
         self._breaker = Breaker(settings.breaker_failures, settings.breaker_open_s, monotonic)
         self._ttl_s = settings.decision_ttl_days * 86_400
+        self._user_ttl_s = user_days * 86_400
         self._queued: dict[str, CachedAssessment] = {}
+        self._queued_users: dict[str, UserRow] = {}
+        self._context = ContextRows(context) if context.enabled else None
+        self._monotonic = monotonic
+        self._now_ms = now_ms
+        self._fetched_s = float("-inf")
+        self._quiet = False
         self._encode = msgspec.json.Encoder().encode
         self._assessments = msgspec.json.Decoder(CachedAssessment)
         self._users = msgspec.json.Decoder(UserFeatures)
-        self._contexts = msgspec.json.Decoder(ThreadContext)
 
     def fetch(
-        self, hashes: Sequence[str], users: Sequence[str], parents: Sequence[str]
+        self, hashes: Sequence[str], users: Sequence[str], around: Sequence[Around]
     ) -> LookupResult:
         """Read a batch's rows; on an outage everything is missing and `degraded` says so."""
+        now = self._monotonic()
+        self._quiet = now - self._fetched_s > _QUIET_S
+        self._fetched_s = now
+        asked = self._context.ask(around) if self._context and around else _NO_QUESTIONS
         keys = [
             *(f"hash:{h}" for h in hashes),
             *(f"user:{u}" for u in users),
-            *(f"context:{p}" for p in parents),
+            *(f"context:{p}" for p in asked.parents),
         ]
-        if not keys:
-            return LookupResult({}, {}, {})
-        if not self._breaker.allows():
-            return LookupResult({}, {}, {}, (DEGRADED,))
-        try:
-            rows = self._round_trip(keys)
-        except (redis.RedisError, OSError):
-            self._breaker.failed()
-            return LookupResult({}, {}, {}, (DEGRADED,))
-        self._breaker.succeeded()
+        if not keys and not asked.questions:
+            return LookupResult({}, {}, self._answered(asked, (), ()))
+        found = self._asked(keys, asked)
+        if found is None:
+            return LookupResult({}, {}, (), (DEGRADED,))
+        rows, answers = found
         first, second = len(hashes), len(hashes) + len(users)
         return LookupResult(
             _decoded(hashes, rows[:first], self._assessments),
             _decoded(users, rows[first:second], self._users),
-            _decoded(parents, rows[second:], self._contexts),
+            self._answered(asked, rows[second:], answers),
         )
 
     def remember(self, content_hash: str, assessment: CachedAssessment) -> None:
@@ -113,23 +122,67 @@ class RedisLookups:
             self._queued.pop(next(iter(self._queued)))
         self._queued[content_hash] = assessment
 
-    def _round_trip(self, keys: list[str]) -> list[bytes | None]:
-        queued = self._queued
-        rows: list[bytes | None]
-        if not queued:
+    def remember_user(self, user_id: str, row: UserRow) -> None:
+        """Queue a user's row for the next round trip; the newest of a user is written."""
+        self._queued_users.pop(user_id, None)
+        if len(self._queued_users) >= _MAX_QUEUED:
+            self._queued_users.pop(next(iter(self._queued_users)))
+        self._queued_users[user_id] = row
+
+    def note(self, marks: Sequence[Mark]) -> None:
+        """Queue marks for the next round trip; where that may be far off, make one."""
+        if self._context and self._context.note(marks) and self._quiet:
+            self._asked([], _NO_QUESTIONS)
+
+    def _answered(
+        self, asked: Asked, rows: Sequence[bytes | None], answers: Sequence[bytes]
+    ) -> Sequence[ThreadContext]:
+        return self._context.answered(asked, rows, answers) if self._context else ()
+
+    def _asked(
+        self, keys: list[str], asked: Asked
+    ) -> tuple[list[bytes | None], list[bytes]] | None:
+        """Rows and answers; None where the server does not answer, or is left alone."""
+        if not self._breaker.allows():
+            return None
+        try:
+            found = self._round_trip(keys, asked)
+        except (redis.RedisError, OSError):
+            self._breaker.failed()
+            return None
+        self._breaker.succeeded()
+        return found
+
+    def _round_trip(self, keys: list[str], asked: Asked) -> tuple[list[bytes | None], list[bytes]]:
+        context = self._context
+        queued, users = self._queued, self._queued_users
+        marks = context.next_marks() if context else []
+        if not (queued or users or marks or asked.questions):
             # The client's types also cover its asyncio twin.
-            rows = cast("list[bytes | None]", self._client.mget(keys))
-            return rows
-        names = [f"hash:{content_hash}" for content_hash in queued]
-        values = map(self._encode, queued.values())
-        arguments = (len(names) + len(keys), *names, *keys, len(names), self._ttl_s, *values)
+            return cast("list[bytes | None]", self._client.mget(keys)), []
+        names = [*(f"hash:{h}" for h in queued), *(f"user:{u}" for u in users)]
+        arguments = (
+            len(names) + len(keys), *names, *keys,
+            len(queued), self._ttl_s, len(names), self._user_ttl_s,
+            _NOTHING if context is None else context.packed(marks, asked.questions),
+            0 if self._now_ms is None else self._now_ms(),
+            *map(self._encode, queued.values()), *map(self._encode, users.values()),
+        )  # fmt: skip
         command: Any = self._client.execute_command  # untyped in the client
         try:
-            rows = command("EVALSHA", _SHA, *arguments)
-        except redis.exceptions.NoScriptError:  # a new or restarted server
-            rows = command("EVAL", _SCRIPT, *arguments)
-        self._queued = {}
-        return rows
+            try:
+                rows, answers = command("EVALSHA", SHA, *arguments)
+            except redis.exceptions.NoScriptError:  # a new or restarted server
+                rows, answers = command("EVAL", SCRIPT, *arguments)
+        except redis.ResponseError:
+            # It will not take them another time either.
+            if context:
+                context.sent(marks)
+            raise
+        self._queued, self._queued_users = {}, {}
+        if context:
+            context.sent(marks)
+        return rows, answers
 
 
 class NoLookups:
@@ -139,12 +192,18 @@ class NoLookups:
         self,
         hashes: Sequence[str],  # noqa: ARG002 - the protocol gives the signature
         users: Sequence[str],  # noqa: ARG002 - likewise
-        parents: Sequence[str],  # noqa: ARG002 - likewise
+        around: Sequence[Around],  # noqa: ARG002 - likewise
     ) -> LookupResult:
         """Find nothing."""
-        return LookupResult({}, {}, {})
+        return LookupResult({}, {}, ())
 
     def remember(self, content_hash: str, assessment: CachedAssessment) -> None:
+        """Keep nothing."""
+
+    def remember_user(self, user_id: str, row: UserRow) -> None:
+        """Keep nothing."""
+
+    def note(self, marks: Sequence[Mark]) -> None:
         """Keep nothing."""
 
 

@@ -49,10 +49,21 @@ class UserFeatures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ThreadContext(msgspec.Struct, frozen=True, kw_only=True):
-    """What the thread and the community look like around an upload."""
+    """What the thread and the community look like around an upload. See docs/CONTEXT.md.
+
+    Defaults are those of calm surroundings, or of unknown ones.
+    """
 
     parent_toxicity: float | None = None
+    """0 to 1 (`udfs.context.toxicity_of`); None where it is low or not known."""
+    thread_heat: float = 0.0
+    """The thread's hostile posts of a window, each with its toxicity, halved every half-life."""
+    thread_posts: int = 0
+    """Posts of the thread in that window."""
     community_baseline: float | None = None
+    """Share of the community's uploads that were hostile, 0 to 1; None where there were few."""
+    community_uploads: int = 0
+    """Uploads that the share is of, estimated."""
 
 
 SINGLE: Final = Velocity()

@@ -16,7 +16,7 @@ from operators.redis_store import RedisLookups
 from schemas.features import ThreadContext, UserFeatures
 from schemas.settings import RedisSettings
 from scripts.cli.local_stack import Stack
-from udfs.contracts import CachedAssessment
+from udfs.contracts import Around, CachedAssessment
 
 
 class Clock:
@@ -88,20 +88,24 @@ def test_nothing_wanted_asks_nobody() -> None:
     assert store.fetch([], [], []).degraded == ()
 
 
+def _answer(parent: str) -> Around:
+    return Around(int(time.time() * 1000), None, parent, parent)
+
+
 @pytest.mark.stack
 def test_rows_are_read_and_queued_writes_travel_with_reads(stack: Stack) -> None:
     redis_url = stack.redis_url
     client = redis.Redis.from_url(redis_url)
     client.set("user:u1", msgspec.json.encode(UserFeatures(reputation=12.5, known=True)))
     client.set("user:u2", b"not json")
-    client.set("context:p1", msgspec.json.encode(ThreadContext(parent_toxicity=0.9)))
+    client.set("context:p1", "0:900:0,")
     store = RedisLookups(RedisSettings(url=redis_url, timeout_ms=1000))
     assessment = CachedAssessment(scores={"spam": 0.5}, model="m:1", action="allow")
     store.remember("h1", assessment)
-    first = store.fetch(["h2"], ["u1", "u2", "u3"], ["p1", "p2"])
+    first = store.fetch(["h2"], ["u1", "u2", "u3"], [_answer("p1"), _answer("p2")])
     assert first.degraded == ()
     assert first.users == {"u1": UserFeatures(reputation=12.5, known=True)}
-    assert first.contexts == {"p1": ThreadContext(parent_toxicity=0.9)}
+    assert first.contexts == [ThreadContext(parent_toxicity=0.9), ThreadContext()]
     again = store.fetch(["h1"], [], [])
     assert again.assessments == {"h1": assessment}
     ttl = client.ttl("hash:h1")

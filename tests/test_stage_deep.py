@@ -10,12 +10,13 @@ import msgspec
 import numpy as np
 import pytest
 
-from schemas.features import ThreadContext, UserFeatures
+from schemas.features import UserFeatures
 from schemas.settings import ROOT, load_settings
+from schemas.trust import UserRow
 from tests.fakes import NOW_MS, payload
 from udfs.banks import ExactBanks
 from udfs.cascade import Cascade, Remember
-from udfs.contracts import CachedAssessment, FloatMatrix, LookupResult, Outcome
+from udfs.contracts import Around, CachedAssessment, FloatMatrix, LookupResult, Mark, Outcome
 from udfs.decision_cache import LocalCache
 from udfs.fusion import LinearFusion
 from udfs.language import Guess
@@ -82,16 +83,21 @@ class Store:
         self.asked = 0
 
     def fetch(
-        self, hashes: Sequence[str], users: Sequence[str], parents: Sequence[str]
+        self, hashes: Sequence[str], users: Sequence[str], around: Sequence[Around]
     ) -> LookupResult:
         self.asked += len(hashes)
         known = {name: self.rows[name] for name in hashes if name in self.rows}
         nobody: dict[str, UserFeatures] = {}
-        nothing: dict[str, ThreadContext] = {}
-        return LookupResult(known, nobody, nothing)
+        return LookupResult(known, nobody, ())
 
     def remember(self, content_hash: str, assessment: CachedAssessment) -> None:
         self.rows[content_hash] = assessment
+
+    def remember_user(self, user_id: str, row: UserRow) -> None:
+        """Keeps no users."""
+
+    def note(self, marks: Sequence[Mark]) -> None:
+        """Keeps no surroundings."""
 
 
 def cascade(

@@ -20,6 +20,7 @@ from schemas.report_evidence import ReportEvidence
 from schemas.upload import Upload, decode_upload
 from udfs.assemble import Applied, Assembler, AuditMode, Moment
 from udfs.banks import ExactBanks, content_hash
+from udfs.context import marks_of
 from udfs.contracts import (
     CachedAssessment,
     Fusion,
@@ -328,6 +329,7 @@ class Cascade:
             for work, (signals, fused, verdict) in zip(works, judged, strict=True)
         ]
         self._remember(sheets)
+        self._store.note(marks_of(works, judged))
         self._on_stage("decide", (time.perf_counter() - started) * 1e6)
         return outcomes
 

@@ -22,6 +22,7 @@ from schemas.decision import Audit, Decision, Enforcement, Feedback, ReviewItem
 from schemas.evidence import MediaEvidence
 from schemas.features import SINGLE, ThreadContext, UserFeatures, Velocity
 from schemas.report_evidence import ReportEvidence
+from schemas.trust import UserRow
 from schemas.upload import Upload
 
 FloatMatrix = npt.NDArray[np.float32]
@@ -64,12 +65,21 @@ class Item(msgspec.Struct, frozen=True):
     """None for a text, and for a picture or video whose evidence is still to come."""
     reports: ReportEvidence | None = None
     """What has it decided again, where that are reports."""
+    user: UserFeatures | None = None
+    """What is known of the author; None where the lookups have to say."""
 
     def with_velocity(self, velocity: Velocity) -> Item:
         """Give the same item with the velocity that it was counted with."""
         return Item(
             self.upload, self.raw, self.broker_ms, velocity, self.normalised, self.content_hash,
-            self.case, self.reports,
+            self.case, self.reports, self.user,
+        )  # fmt: skip
+
+    def with_user(self, user: UserFeatures) -> Item:
+        """Give the same item with what is known of its author."""
+        return Item(
+            self.upload, self.raw, self.broker_ms, self.velocity, self.normalised,
+            self.content_hash, self.case, self.reports, user,
         )  # fmt: skip
 
     @property
@@ -258,23 +268,62 @@ class Verdict(msgspec.Struct, frozen=True):
     """True where evidence is still to come and a later revision will follow."""
 
 
+class Around(msgspec.Struct, frozen=True, gc=False):
+    """Where an upload stands, for what is known about its surroundings."""
+
+    at_ms: int
+    """Broker time of the upload, ms since the epoch: what came later does not count."""
+    community_id: str | None
+    thread_id: str | None
+    """For an answer in no named thread, its parent's id."""
+    parent_id: str | None
+    own_id: str = ""
+    """Content id of an upload that came before: its own mark does not count."""
+    revision: int = 0
+    """The upload's, which goes with `own_id`."""
+
+
+class Mark(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """What a decided upload says about its surroundings."""
+
+    content_id: str
+    revision: int
+    """The upload's: an edit is a mark of its own."""
+    at_ms: int
+    """Broker time of what had it decided, ms since the epoch."""
+    community_id: str
+    """Empty: none."""
+    thread_id: str
+    """Empty: none. As in `Around`."""
+    toxicity: int
+    """In thousandths, see `udfs.context.toxicity_of`."""
+
+
 class Lookups(Protocol):
     """The stores behind the cascade: one round trip a batch. Never raises for an outage."""
 
     def fetch(
-        self, hashes: Sequence[str], users: Sequence[str], parents: Sequence[str]
+        self, hashes: Sequence[str], users: Sequence[str], around: Sequence[Around]
     ) -> LookupResult:
         """Read everything that a batch needs.
 
         Args:
             hashes: content hashes (hex) whose model scores are wanted.
             users: user ids.
-            parents: content ids of parents (for the thread's context).
+            around: places whose surroundings are wanted.
         """
         ...
 
     def remember(self, content_hash: str, assessment: CachedAssessment) -> None:
         """Queue one assessment for writing; it goes out with a later round trip."""
+        ...
+
+    def remember_user(self, user_id: str, row: UserRow) -> None:
+        """Queue a user's row, for readers outside. The newest of a user is written."""
+        ...
+
+    def note(self, marks: Sequence[Mark]) -> None:
+        """Queue what a batch says about its surroundings. The same mark twice counts once."""
         ...
 
 
@@ -299,5 +348,6 @@ class LookupResult:
 
     assessments: Mapping[str, CachedAssessment]
     users: Mapping[str, UserFeatures]
-    contexts: Mapping[str, ThreadContext]
+    contexts: Sequence[ThreadContext]
+    """One for each place that was asked for, in order; none at all where nothing is known."""
     degraded: tuple[str, ...] = ()

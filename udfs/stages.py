@@ -15,6 +15,7 @@ import numpy as np
 from schemas.features import ThreadContext, UserFeatures
 from udfs.banks import ExactBanks
 from udfs.contracts import (
+    Around,
     BankMatch,
     CachedAssessment,
     Item,
@@ -115,12 +116,27 @@ class LookupStage:
         """Fill user, context and scores that are known."""
         hashes: dict[str, list[Work]] = {}
         users: dict[str, list[Work]] = {}
-        parents: dict[str, list[Work]] = {}
+        around: list[Around] = []
+        placed: list[Work] = []
         for work in batch:
             upload = work.item.upload
-            users.setdefault(upload.user_id, []).append(work)
-            if upload.parent_content_id is not None:
-                parents.setdefault(upload.parent_content_id, []).append(work)
+            if work.item.user is not None:
+                work.user = work.item.user
+            else:
+                users.setdefault(upload.user_id, []).append(work)
+            parent = upload.parent_content_id
+            thread = upload.thread_id or parent
+            if thread or upload.community_id:
+                # As of the upload, even where evidence has it decided later: a redelivery has to
+                # get the same.
+                own_id = upload.content_id if work.item.velocity.duplicate else ""
+                around.append(
+                    Around(
+                        work.item.broker_ms, upload.community_id, thread, parent,
+                        own_id, upload.revision,
+                    )
+                )  # fmt: skip
+                placed.append(work)
             # Without a model there are no scores to look for.
             if (
                 self._model
@@ -129,13 +145,13 @@ class LookupStage:
                 and not self._known_here(work)
             ):
                 hashes.setdefault(work.item.content_hash, []).append(work)
-        found = self._store.fetch(list(hashes), list(users), list(parents))
+        found = self._store.fetch(list(hashes), list(users), around)
         self._fill_scores(found.assessments, hashes)
         for user, features in found.users.items():
             for work in users[user]:
                 work.user = features
-        for parent, context in found.contexts.items():
-            for work in parents[parent]:
+        if found.contexts:
+            for work, context in zip(placed, found.contexts, strict=True):
                 work.context = context
         if found.degraded:
             for work in batch:
