@@ -61,6 +61,34 @@ class RedisSettings(_Section):
     again in less time than looking it up takes."""
 
 
+class ContextSettings(_Section):
+    """What is known about threads and communities; see docs/CONTEXT.md."""
+
+    enabled: bool = True
+    settle_ms: Positive = 2_000
+    """How long before an upload a mark must have been written to count for it; more than the
+    broker's and Redis' clocks may differ."""
+    hostile_from: Probability = 0.5
+    """Toxicity from which a content heats its thread and counts in its community."""
+    window_s: Positive = 600
+    half_life_s: Positive = 120
+    replay_s: Positive = 600
+    """How long beyond the window marks are kept: so late a replay still finds what was found."""
+    late_s: Positive = 60
+    """A mark that comes so long after its upload says nothing about a thread or a community."""
+    parent_floor: Probability = 0.3
+    """Toxicity from which a content's own row is kept."""
+    parent_ttl_h: Positive = 6
+    baseline_bucket_s: Positive = 3_600
+    baseline_buckets: Positive = 24
+    baseline_sample: Positive = 64
+    """Contents of a community and bucket that are looked at."""
+    baseline_min_uploads: Positive = 50
+    """A community with fewer has no baseline."""
+    local_entries: Positive = 10_000
+    """Threads, and communities, whose answers a process keeps."""
+
+
 class LimitSettings(_Section):
     """What an upload may be."""
 
@@ -208,6 +236,7 @@ class Settings(BaseSettings):
     profile: str = "dev"
     kafka: KafkaSettings = KafkaSettings()
     redis: RedisSettings = RedisSettings()
+    context: ContextSettings = ContextSettings()
     limits: LimitSettings = LimitSettings()
     tick: TickSettings = TickSettings()
     velocity: VelocitySettings = VelocitySettings()
