@@ -37,7 +37,8 @@ from udfs.text_fast import FastTextScorer
 _POLICY_PARTS: Final = frozenset({"policy", "communities", "switches"})
 _FAST_MODEL: Final = "model/fast_text"
 _DEEP_MODEL: Final = "model/deep_text"
-_MODELS: Final = frozenset({_FAST_MODEL, _DEEP_MODEL})
+_FUSION: Final = "model/fusion"
+_MODELS: Final = frozenset({_FAST_MODEL, _DEEP_MODEL, _FUSION})
 _GPU_TOGETHER: Final = 64
 _FETCHED: Final = Path(os.environ.get("SLUICE_RUN_DIR", ROOT / ".run")) / "models-fetched"
 """Where packages out of an object store are kept on this machine."""
@@ -82,6 +83,11 @@ def _fusion(files: CascadeSettings) -> Fusion:
         return linear
     # What no model has scored stays with the coefficients.
     return LightGbmFusion.load(_package(files.fusion_model), linear)
+
+
+def _linear(fusion: Fusion) -> Fusion:
+    """What fuses that no model has scored: the coefficients that the job was started with."""
+    return fusion.fallback if isinstance(fusion, LightGbmFusion) else fusion
 
 
 def _fast(folder: str | Path) -> FastTextScorer:
@@ -199,6 +205,8 @@ class LiveCascade:
             self.cascade = self.cascade.with_parts(fast_text=self._started.fast_text)
         elif key == _DEEP_MODEL:
             self.cascade = self.cascade.with_parts(deep_text=self._started.deep_text)
+        elif key == _FUSION:
+            self.cascade = self.cascade.with_parts(fusion=self._started.fusion)
         self._digests.pop(key, None)
 
     def applied(self) -> dict[str, str]:
@@ -248,7 +256,10 @@ class LiveCascade:
         if self._started.fast_text is None:
             raise ConfigError("this job was started without a model", file=file)
         folder = YamlSource(message.text, file).validate(ModelPointer).folder
-        if message.key == _DEEP_MODEL:
+        if message.key == _FUSION:
+            fusion = LightGbmFusion.load(_package(folder), _linear(self._started.fusion))
+            self.cascade = self.cascade.with_parts(fusion=fusion)
+        elif message.key == _DEEP_MODEL:
             self.cascade = self.cascade.with_parts(deep_text=_deep(self._deep, folder))
         else:
             self.cascade = self.cascade.with_parts(fast_text=_fast(folder))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -172,7 +173,7 @@ def test_models_come_and_go(live: LiveCascade, models: dict[str, Path]) -> None:
 
 
 def test_there_is_no_other_model(live: LiveCascade, models: dict[str, Path]) -> None:
-    with pytest.raises(ConfigError, match="no model other; there are deep_text, fast_text"):
+    with pytest.raises(ConfigError, match="no model other; there are deep_text, fast_text, fusion"):
         live.apply(message("model", f"folder: {models['strict']}", "other"))
 
 
@@ -199,6 +200,33 @@ def test_a_fusion_by_trees_is_a_setting() -> None:
     made = decide(found, "you are a complete idiot")
     assert made.model_versions["fusion"] == version
     assert made.probability > 0.5
+
+
+def test_a_fusion_comes_and_goes(live: LiveCascade, tmp_path: Path) -> None:
+    started = live.applied()
+    before = decide(live, "you are a complete idiot")
+    package = ROOT / "conf/models/fusion"
+    live.apply(message("model", f"folder: {package}", "fusion"))
+    trees = decide(live, "you are a complete idiot")
+    version = live.applied()["model:fusion"]
+    assert trees.model_versions["fusion"] == version != before.model_versions["fusion"]
+    # What no model scored stays with the coefficients that the job was started with.
+    assert version.endswith(f"+{before.model_versions['fusion']}")
+    broken = tmp_path / "broken"
+    shutil.copytree(package, broken)
+    (broken / "forest.npz").write_bytes(b"no forest")
+    for wrong in (broken, tmp_path / "nowhere", ROOT / "conf/models/fast_text"):
+        with pytest.raises(ConfigError):
+            live.apply(message("model", f"folder: {wrong}", "fusion"))
+        assert live.applied()["model:fusion"] == version
+    # Another part that changes leaves it in force, and itself over itself is the same.
+    live.apply(message("rules", RULES))
+    live.apply(message("model", f"folder: {package}", "fusion"))
+    assert live.applied()["model:fusion"] == version
+    live.withdraw("rules")
+    live.withdraw("model/fusion")
+    assert live.applied() == started
+    assert decide(live, "you are a complete idiot").probability == before.probability
 
 
 def test_switches_and_communities_survive_a_later_policy(live: LiveCascade) -> None:

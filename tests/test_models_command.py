@@ -257,8 +257,8 @@ class Job:
         consumer.close()
         producer.close()
 
-    def versions(self) -> list[str]:
-        return [live.applied()["model:fast_text"] for live in self.cascades]
+    def versions(self, name: str = "fast_text") -> list[str]:
+        return [live.applied()[f"model:{name}"] for live in self.cascades]
 
 
 class Blind:
@@ -306,6 +306,16 @@ def test_a_version_reaches_every_subtask_before_the_pointer_moves(
         assert (job.versions(), store.active()) == ([one, one], one)
         assert store.run("rollback", "fast_text")[0] == 0
         assert (job.versions(), store.active()) == ([two, two], two)
+
+
+@pytest.mark.stack
+def test_a_fusion_reaches_a_running_job(store: Store, started: Settings) -> None:
+    (version,) = store.added(CONF / "models/fusion")
+    with Job(started, 1) as job:
+        coefficients = job.versions("fusion")
+        status, out, _ = store.run("activate", "fusion", version)
+        assert (status, out) == (0, f"subtask 1/1: in force\nfusion: {version} is active\n")
+        assert job.versions("fusion") == [f"lightgbm-{version}+{coefficients[0]}"]
 
 
 @pytest.mark.stack

@@ -145,7 +145,7 @@ class LightGbmFusion:
     def __init__(self, manifest: FusionManifest, forest: ForestArrays, fallback: Fusion) -> None:
         self.manifest = manifest
         self.forest = forest
-        self._fallback = fallback
+        self.fallback = fallback
         self._arrays: tuple[Any, ...] = tuple(np.ascontiguousarray(forest[name]) for name in ARRAYS)
         for array in self._arrays:
             array.flags.writeable = False
@@ -192,7 +192,7 @@ class LightGbmFusion:
 
     def _partly(self, signals: Signals, row: Sequence[float]) -> dict[str, float]:
         """The fallback's answer, with the forest's for the categories that it knows."""
-        fused = self._fallback.fuse([signals])[0]
+        fused = self.fallback.fuse([signals])[0]
         for category in signals.scores:
             place = _PLACE.get(category)
             if place is not None:
