@@ -4,6 +4,8 @@
       - {field: velocity.10s.count, op: ge, value: 8}
       - not: {field: upload.language, op: in, value: [de, fr]}
 
+    - {field: user.labels, op: has, value: watched}
+
 A leaf whose field has no value for an upload (an unknown parent, no language) is false.
 """
 
@@ -17,8 +19,8 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_val
 from schemas.features import WINDOW_NAMES
 from schemas.yaml_source import FaultError, PathPart
 
-Kind = Literal["number", "boolean", "string"]
-Op = Literal["lt", "le", "gt", "ge", "eq", "ne", "in", "not_in"]
+Kind = Literal["number", "boolean", "string", "set of strings"]
+Op = Literal["lt", "le", "gt", "ge", "eq", "ne", "in", "not_in", "has"]
 
 WINDOW_MEASURES: Final = (
     "count",
@@ -38,11 +40,16 @@ FIELDS: Final[dict[str, Kind]] = {
     "user.toxicity_rate": "number",
     "user.report_rate": "number",
     "user.uploads": "number",
+    "user.strikes": "number",
+    "user.labels": "set of strings",
     "account.age_days": "number",
     "account.verified": "boolean",
     "account.followers": "number",
     "context.parent_toxicity": "number",
+    "context.thread_heat": "number",
+    "context.thread_posts": "number",
     "context.community_baseline": "number",
+    "context.community_uploads": "number",
     "engagement.views": "number",
     "engagement.shares": "number",
     "engagement.reports": "number",
@@ -57,6 +64,18 @@ FIELDS: Final[dict[str, Kind]] = {
 }
 """Every field that a leaf may name, besides `score.CATEGORY` (a fused probability)."""
 
+HARMFUL: Final = frozenset(
+    {
+        "user.strikes",
+        "context.parent_toxicity",
+        "context.thread_heat",
+        "context.community_baseline",
+    }
+)
+"""Fields that may make a result stricter where they are high, as scores may."""
+HARMLESS: Final = frozenset({"user.reputation"})
+"""Fields that may make a result stricter where they are low."""
+
 SCORE_PREFIX: Final = "score."
 MAX_DEPTH: Final = 8
 
@@ -64,6 +83,7 @@ _OPS: Final[dict[Kind, tuple[Op, ...]]] = {
     "number": ("lt", "le", "gt", "ge", "eq", "ne"),
     "boolean": ("eq", "ne"),
     "string": ("eq", "ne", "in", "not_in"),
+    "set of strings": ("has",),
 }
 
 
@@ -88,7 +108,11 @@ class Leaf(_Node):
                 f"{self.field} is a {kind}, which knows {', '.join(_OPS[kind])}; not {self.op}",
                 "op",
             )
-        wanted = "list of strings" if self.op in {"in", "not_in"} else kind
+        wanted: str = kind
+        if self.op == "has":
+            wanted = "string"
+        elif self.op in {"in", "not_in"}:
+            wanted = "list of strings"
         if wanted != _kind_of_value(self.value):
             raise FaultError(f"{self.field} {self.op} needs a {wanted}", "value")
         return self
@@ -149,9 +173,9 @@ def kind_of(field: str) -> Kind | None:
 def check_expression(expression: Expression, *, stricter: bool) -> None:
     """Check depth and direction.
 
-    A condition that makes a result stricter may ask for HIGH scores and LOW reputation only,
-    and one that makes it milder for the opposite. So a higher score can never help an upload,
-    and a better reputation can never harm it.
+    A condition that makes a result stricter may ask for HIGH scores, strikes and hostility of
+    others, and LOW reputation only, and one that makes it milder for the opposite. So a higher
+    score and a heated thread can never help an upload, and a better reputation can never harm it.
 
     Args:
         expression: the tree.
@@ -163,9 +187,9 @@ def check_expression(expression: Expression, *, stricter: bool) -> None:
     for leaf, positive, path in _leaves(expression, positive=True, path=()):
         if len(path) > 2 * MAX_DEPTH:
             raise FaultError(f"nested deeper than {MAX_DEPTH} levels", *path)
-        if leaf.field.startswith(SCORE_PREFIX):
+        if leaf.field.startswith(SCORE_PREFIX) or leaf.field in HARMFUL:
             wants_high = stricter
-        elif leaf.field == "user.reputation":
+        elif leaf.field in HARMLESS:
             wants_high = not stricter
         else:
             continue

@@ -46,6 +46,10 @@ class UserFeatures(msgspec.Struct, frozen=True, kw_only=True):
     uploads: int = 0
     known: bool = False
     """False where the store has no row (or cannot be reached): treated as cold start."""
+    strike_weight: float = 0.0
+    """Strikes that have not lapsed, each with its weight."""
+    label_names: tuple[str, ...] = ()
+    """Labels that hold, in order."""
 
 
 class ThreadContext(msgspec.Struct, frozen=True, kw_only=True):

@@ -223,6 +223,15 @@ class TablesSettings(_Section):
 
 
 class Settings(BaseSettings):
+class QualitySettings(_Section):
+    """Checks of closed days (`scripts/quality`). What is checked is in conf/expectations."""
+
+    grace_hours: float = Field(default=3.0, ge=0)
+    """How long after its end a day counts as open: late records still come."""
+    publish: bool = False
+    """Results onto the topic `quality` as well, where the command does not say otherwise."""
+
+
     """Everything that can be set. See the class of each section."""
 
     model_config = SettingsConfigDict(
@@ -248,6 +257,7 @@ class Settings(BaseSettings):
     tables: TablesSettings = TablesSettings()
     feedback: FeedbackSettings = FeedbackSettings()
 
+    quality: QualitySettings = QualitySettings()
     @property
     def topics(self) -> Topics:
         """Topic names under the configured prefix."""

@@ -28,6 +28,7 @@ class Topics(NamedTuple):
     dead_letters: str
     rescan: str
 
+    quality: str
     @property
     def content(self) -> tuple[str, str, str]:
         """The three topics that uploads arrive on."""

@@ -312,7 +312,11 @@ def test_features_tell_what_was_used() -> None:
     assert (features["toxicity_rate"], features["evasion"]) == (0.333, 0.667)
     assert (features["parent_toxicity"], features["account_age_days"]) == (0.123, 900.0)
     assert features["fused_spam"] > CLEAN["spam"]
-    assert "community_baseline" not in features
+    assert not {"community_baseline", "community_uploads", "thread_posts"} & set(features)
+    context = ThreadContext(thread_heat=1.2345, thread_posts=3, community_uploads=7)
+    around = features_of(signals(context=context), CLEAN)
+    assert (around["thread_heat"], around["thread_posts"]) == (1.234, 3)
+    assert around["community_uploads"] == 7
     assert "fused_spam" not in features_of(signals(), CLEAN)
     assert "violations" not in features_of(signals(user=UserFeatures()), CLEAN)
 

@@ -17,8 +17,22 @@ from udfs.policy_conditions import compile_expression, getter
 ADAPTER: TypeAdapter[Any] = TypeAdapter(Expression)
 FULL = signals(
     velocity=velocity((9, 2), (40, 30, 5)),
-    user=UserFeatures(known=True, uploads=12, reputation=33.0, violations=2, toxicity_rate=0.25),
-    context=ThreadContext(parent_toxicity=0.7, community_baseline=0.1),
+    user=UserFeatures(
+        known=True,
+        uploads=12,
+        reputation=33.0,
+        violations=2,
+        toxicity_rate=0.25,
+        strike_weight=1.5,
+        label_names=("new_here", "watched"),
+    ),
+    context=ThreadContext(
+        parent_toxicity=0.7,
+        thread_heat=2.5,
+        thread_posts=14,
+        community_baseline=0.1,
+        community_uploads=900,
+    ),
     evasion=0.4,
     on={
         "community_id": "chess",
@@ -56,7 +70,12 @@ def leaf(field: str, op: str, value: object) -> dict[str, Any]:
         ("account.verified", True),
         ("account.followers", 7),
         ("context.parent_toxicity", 0.7),
+        ("user.strikes", 1.5),
+        ("user.labels", ("new_here", "watched")),
+        ("context.thread_heat", 2.5),
+        ("context.thread_posts", 14),
         ("context.community_baseline", 0.1),
+        ("context.community_uploads", 900),
         ("engagement.views", 10),
         ("engagement.shares", 3),
         ("engagement.reports", 1),
@@ -78,7 +97,12 @@ def test_fields(field: str, value: object) -> None:
 def test_every_field_can_be_read() -> None:
     for field, kind in FIELDS.items():
         value = getter(field)(FULL, CLEAN)
-        types: dict[str, set[type]] = {"number": {int, float}, "boolean": {bool}, "string": {str}}
+        types: dict[str, set[type]] = {
+            "number": {int, float},
+            "boolean": {bool},
+            "string": {str},
+            "set of strings": {tuple},
+        }
         assert type(value) in types[kind], field
 
 
@@ -109,6 +133,9 @@ def test_trees() -> None:
     assert holds(leaf("upload.language", "in", ["fr", "de"]))
     assert not holds(leaf("upload.language", "not_in", ["fr", "de"]))
     assert holds(leaf("score.spam", "ge", 0.5), scored(spam=0.6))
+    assert holds(leaf("user.labels", "has", "watched"))
+    assert not holds(leaf("user.labels", "has", "watch"))
+    assert holds({"not": leaf("user.labels", "has", "trusted")})
 
 
 @pytest.mark.parametrize("op", ["eq", "ne", "in", "not_in"])
@@ -122,7 +149,7 @@ def test_a_leaf_without_a_value_is_false(op: str) -> None:
 @pytest.mark.parametrize(
     ("expression", "message"),
     [
-        (leaf("user.karma", "gt", 1), "no such field 'user.karma'; user has known, report_rate"),
+        (leaf("user.karma", "gt", 1), "no such field 'user.karma'; user has known, labels, report"),
         (leaf("karma", "gt", 1), "fields begin with account, context, engagement, score, text"),
         (leaf("user.known", "gt", True), "user.known is a boolean, which knows eq, ne; not gt"),
         (leaf("user.uploads", "gt", "x"), "user.uploads gt needs a number"),
@@ -130,6 +157,9 @@ def test_a_leaf_without_a_value_is_false(op: str) -> None:
         (leaf("upload.language", "in", "de"), "upload.language in needs a list of strings"),
         (leaf("upload.language", "eq", ["de"]), "upload.language eq needs a string"),
         (leaf("user.uploads", "gt", float("nan")), "finite number"),
+        (leaf("user.labels", "eq", "x"), "user.labels is a set of strings, which knows has; not"),
+        (leaf("user.labels", "has", ["x"]), "user.labels has needs a string"),
+        (leaf("upload.language", "has", "de"), "upload.language is a string, which knows eq, ne"),
         ({"all": []}, "at least 1 item"),
         ([1], "must be one of all, any, not, or a comparison"),
         ({"all": [leaf("user.known", "eq", True)], "any": []}, "Extra inputs"),
@@ -151,6 +181,16 @@ def test_mistakes(expression: object, message: str) -> None:
         ({"any": [{"not": {"not": leaf("score.spam", "gt", 0.5)}}]}, True, False),
         (leaf("user.reputation", "lt", 20), True, False),
         (leaf("user.reputation", "gt", 80), False, True),
+        (leaf("user.strikes", "ge", 2), True, False),
+        (leaf("user.strikes", "lt", 2), False, True),
+        *(
+            (leaf(f"context.{name}", op, 0.5), op == "gt", op == "lt")
+            for name in ("parent_toxicity", "thread_heat", "community_baseline")
+            for op in ("gt", "lt", "ne")
+        ),
+        (leaf("context.thread_posts", "lt", 20), True, True),
+        (leaf("context.community_uploads", "lt", 20), True, True),
+        (leaf("user.labels", "has", "watched"), True, True),
         (leaf("velocity.10s.count", "lt", 20), True, True),
     ],
 )

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,44 +13,28 @@ import pyarrow.parquet as pq
 import pytest
 
 from schemas.errors import ConfigError
-from schemas.settings import ROOT
+from schemas.quality import QualityCheck, QualityFile, QualityRecord
 from scripts.cli.dataset.rows import table
-from scripts.cli.quality import config, frames, report
-from scripts.cli.quality.report import Record, Run
-from scripts.cli.quality.suites import Result
+from scripts.cli.quality import config, derive, frames, page, report
+from scripts.cli.quality.report import Record
 from tests.quality_kit import (
     FEEDBACK_FAULTS,
     TRAINING_FAULTS,
     UPLOAD_FAULTS,
-    Rows,
     bad_feedback,
     bad_training,
     bad_uploads,
+    driven,
     feedback,
     training,
     uploads,
 )
 
-DRIVER = """
-import json, sys, io, contextlib
-from scripts.cli.quality import command
-for line in sys.stdin:
-    sys.argv = ["quality", *json.loads(line)]
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said):
-        try:
-            command.main()
-        except SystemExit as leave:
-            status = leave.code
-    print(json.dumps([status, said.getvalue()]))
-"""
-"""Runs the command several times in one process: Great Expectations is imported once."""
-
 
 class Done(NamedTuple):
     status: int
     said: str
-    results: dict[str, Result]
+    results: dict[str, QualityCheck]
     folder: Path
 
 
@@ -87,15 +68,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Done]:
          "--metrics", str(folder / f"{name}.prom")]
         for name, own in files.items()
     ]  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, "-c", DRIVER],
-        cwd=ROOT, input="\n".join(map(json.dumps, commands)), capture_output=True, text=True,
-        check=False, timeout=200,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
     out = {}
-    for name, line in zip(files, done.stdout.splitlines(), strict=True):
-        status, said = json.loads(line)
+    for name, (status, said) in zip(files, driven(commands), strict=True):
         made = folder / name / name.split()[0]
         records = read_records(made / report.RECORDS)
         results = {record.result.check: record.result for record in records}
@@ -168,17 +142,12 @@ def test_the_page_and_the_metrics_tell_the_same(runs: dict[str, Done]) -> None:
 
 
 def test_shipped_suites_are_sound_and_name_only_what_there_is() -> None:
-    assert config.names() == ["feedback", "training", "uploads"]
-    readers: dict[str, Callable[[Rows], dict[str, list[Any]]]] = {
-        "upload": frames._uploads,
-        "feedback": frames._feedback,
-        "training": frames._training,
-    }
-    shared = {"is_blank", "of_language", "is_told", "is_declared_right"}
+    assert config.names() == ["decisions", "feedback", "training", "uploads"]
     for name in config.names():
         suite = config.load(name)
-        derived = set(readers[suite.reader]([{"parent": -1}])) | shared
+        derived = set(derive.columns_of(suite.reader, [{"parent": -1}]))
         named = [*suite.columns, *(share.column for share in suite.shares.values())]
+        named += [drift.column for drift in suite.drift.values()]
         for column in named:
             assert (
                 column in derived
@@ -209,7 +178,9 @@ def test_mistakes_in_a_suite_are_reported_where_they_stand(
 
 
 def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no such suite; there are: feedback, training, uploads"):
+    with pytest.raises(
+        ConfigError, match="no such suite; there are: decisions, feedback, training, uploads"
+    ):
         config.load("upload")
     with pytest.raises(ConfigError, match="cannot be read"):
         frames.read([tmp_path / "absent.jsonl"], "upload")
@@ -230,13 +201,14 @@ def test_a_folder_stands_for_its_closed_files(tmp_path: Path) -> None:
 
 
 def test_text_on_the_page_is_escaped() -> None:
-    result = Result(
+    result = QualityCheck(
         check="<b>", severity="error", about="", expectation="", expected="<i>", success=False,
         observed="<script>", unexpected=1, rows=1, places=["a<b:1"],
     )  # fmt: skip
-    made = Run(
-        suite="s", about="<u>", files=["<f>"], rows=1,
-        started_at=dt.datetime.fromtimestamp(0, dt.UTC), results=[result],
+    made = QualityRecord(
+        suite="s", day="", source="files", closed=True,
+        files=[QualityFile(name="<f>", sha256="")], rows=1, checked=1,
+        started_at=dt.datetime.fromtimestamp(0, dt.UTC), passed=False, checks=[result], mixes={},
     )  # fmt: skip
-    page = report.render(made)
-    assert not any(tag in page for tag in ("<script>", "<b>", "<i>", "<u>", "<f>", "a<b"))
+    for text in (report.render(made, "<u>"), page.render(made.date, [made])):
+        assert not any(tag in text for tag in ("<script>", "<b>", "<i>", "<u>", "<f>", "a<b"))

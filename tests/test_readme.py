@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from schemas.control import ControlAck, ControlMessage, decode_control
 from schemas.dead_letter import DeadLetter
 from schemas.decision import Audit, Decision, Enforcement, Feedback, ReviewItem
+from schemas.quality import QualityRecord
 from schemas.settings import ROOT, Settings
 from schemas.topics import Topics, topics
 from schemas.upload import Upload, decode_upload
@@ -35,6 +36,7 @@ RECORDS: dict[str, type[msgspec.Struct]] = {
     "dead_letters": DeadLetter,
     "control": ControlMessage,
     "control_acks": ControlAck,
+    "quality": QualityRecord,
 }
 """Short topic name to its record; uploads apart."""
 WITHOUT_EXAMPLE = {

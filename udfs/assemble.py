@@ -293,8 +293,13 @@ def features_of(signals: Signals, fused: Mapping[str, float]) -> dict[str, float
     context = signals.context
     if context.parent_toxicity is not None:
         features["parent_toxicity"] = round(context.parent_toxicity, 3)
+    if context.thread_posts:
+        features["thread_heat"] = round(context.thread_heat, 3)
+        features["thread_posts"] = context.thread_posts
     if context.community_baseline is not None:
         features["community_baseline"] = round(context.community_baseline, 3)
+    if context.community_uploads:
+        features["community_uploads"] = context.community_uploads
     scores = signals.scores
     if fused != scores:
         for category, probability in fused.items():

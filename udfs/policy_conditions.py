@@ -52,6 +52,8 @@ def _leaf(leaf: Leaf) -> Test:
             return value is not None and (value in constant) is wanted
 
         return belongs
+    if leaf.op == "has":
+        return lambda signals, fused: constant in get(signals, fused)
     compare: Callable[[Any, Any], bool] = getattr(operator, leaf.op)
 
     def holds(signals: Signals, fused: Fused) -> bool:
@@ -117,6 +119,8 @@ _GETTERS: Final[dict[str, Getter]] = {
         for measure in WINDOW_MEASURES
     },
     **{f: _path(f) for f in FIELDS if f.startswith(("user.", "context."))},
+    "user.strikes": _path("user.strike_weight"),
+    "user.labels": _path("user.label_names"),
     **{f: _path(f"upload.{f}") for f in FIELDS if f.startswith("engagement.")},
     "velocity.duplicate": _path("velocity.duplicate"),
     "account.age_days": lambda signals, _: account_age_days(signals),

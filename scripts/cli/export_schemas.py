@@ -17,6 +17,7 @@ from schemas.dead_letter import DeadLetter
 from schemas.decision import Audit, Decision, Enforcement, Feedback, ReviewItem
 from schemas.evidence import MediaEvidence
 from schemas.feedback import AppealOutcome, JoinedFeedback, Report, ReviewVerdict
+from schemas.quality import QualityRecord
 from schemas.report_evidence import ReportEvidence
 from schemas.trust import UserRow
 from schemas.upload import Upload
@@ -39,6 +40,7 @@ RECORDS: Final[dict[str, type[msgspec.Struct]]] = {
     "dead-letter": DeadLetter,
     "control": ControlMessage,
     "control-ack": ControlAck,
+    "quality": QualityRecord,
 }
 """Name of a schema to the record it describes."""
 

@@ -10,11 +10,11 @@ from typing import Final
 
 import msgspec
 
-from scripts.cli.quality.suites import Result
+from schemas.quality import QualityCheck, QualityRecord
 
 RECORDS: Final = "results.jsonl"
 PAGE: Final = "index.html"
-_STYLE: Final = """
+STYLE: Final = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem }
 table { border-collapse: collapse; width: 100% }
 th, td { border-bottom: 1px solid #8884; padding: .3rem .6rem; text-align: left;
@@ -25,67 +25,47 @@ td.number { text-align: right; font-variant-numeric: tabular-nums }
 """
 
 
-class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """One run of a suite."""
-
-    suite: str
-    about: str
-    files: list[str]
-    rows: int
-    started_at: dt.datetime
-    results: list[Result]
-
-    @property
-    def faults(self) -> list[Result]:
-        """Failed checks that make the command fail."""
-        return [r for r in self.results if not r.success and r.severity == "error"]
-
-    @property
-    def warnings(self) -> list[Result]:
-        """Failed checks that do not."""
-        return [r for r in self.results if not r.success and r.severity == "warning"]
-
-
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """One line of `results.jsonl`."""
 
     suite: str
     started_at: dt.datetime
     files: list[str]
-    result: Result
+    result: QualityCheck
 
 
-def write(run: Run, folder: Path) -> Path:
+def write(run: QualityRecord, about: str, folder: Path) -> Path:
     """Write records and page; gives the page."""
     folder.mkdir(parents=True, exist_ok=True)
+    files = [file.name for file in run.files]
     records = [
-        Record(suite=run.suite, started_at=run.started_at, files=run.files, result=result)
-        for result in run.results
+        Record(suite=run.suite, started_at=run.started_at, files=files, result=check)
+        for check in run.checks
     ]
     (folder / RECORDS).write_bytes(b"".join(msgspec.json.encode(r) + b"\n" for r in records))
     page = folder / PAGE
-    page.write_text(render(run), "utf-8")
+    page.write_text(render(run, about), "utf-8")
     return page
 
 
-def state(result: Result) -> str:
+def state(result: QualityCheck) -> str:
     """`sound`, `warning` or `fault`."""
     if result.success:
         return "sound"
     return "fault" if result.severity == "error" else "warning"
 
 
-def render(run: Run) -> str:
+def render(run: QualityRecord, about: str) -> str:
     """The page; faults first."""
     order = {"fault": 0, "warning": 1, "sound": 2}
-    rows = "\n".join(map(_row, sorted(run.results, key=lambda r: order[state(r)])))
-    files = ", ".join(html.escape(name) for name in run.files)
+    rows = "\n".join(map(_row, sorted(run.checks, key=lambda r: order[state(r)])))
+    files = ", ".join(html.escape(file.name) for file in run.files) or f"day {run.day}"
     when = run.started_at.strftime("%Y-%m-%d %H:%M:%S UTC")
     title = f"{html.escape(run.suite)}: {len(run.faults)} faults, {len(run.warnings)} warnings"
     return f"""<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style>
+<html lang="en"><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>
 <h1>{title}</h1>
-<p>{html.escape(run.about)} {run.rows} rows, {len(run.results)} checks, {when}.<br>
+<p>{html.escape(about)} {run.rows} rows, {len(run.checks)} checks, {when}.<br>
 <small>{files}</small></p>
 <table><tr><th>State<th>Check<th>Expected<th>Found<th>Rows that break it<th>Where</tr>
 {rows}
@@ -93,7 +73,7 @@ def render(run: Run) -> str:
 """
 
 
-def _row(result: Result) -> str:
+def _row(result: QualityCheck) -> str:
     word = state(result)
     found = "" if result.observed is None else str(result.observed)
     about = f"<br><small>{html.escape(result.about)}</small>" if result.about else ""
@@ -109,32 +89,41 @@ def _row(result: Result) -> str:
     return f"<tr>{''.join(cells)}</tr>"
 
 
-def metrics(runs: Sequence[Run]) -> str:
+def metrics(runs: Sequence[QualityRecord]) -> str:
     """Prometheus text, for the textfile collector of node_exporter."""
-    lines = [
-        "# HELP sluice_quality_failed Whether a check of closed files failed.",
-        "# TYPE sluice_quality_failed gauge",
-    ]
+    lines = _family("failed", "Whether a check of closed rows failed.")
     for run in runs:
-        for result in run.results:
-            labels = f'suite="{run.suite}",check="{result.check}",severity="{result.severity}"'
-            lines.append(f"sluice_quality_failed{{{labels}}} {int(not result.success)}")
-    for name, about in (("unexpected_rows", "Rows that break a check."),):
-        lines += [f"# HELP sluice_quality_{name} {about}", f"# TYPE sluice_quality_{name} gauge"]
-        for run in runs:
-            for result in run.results:
-                labels = f'suite="{run.suite}",check="{result.check}"'
-                lines.append(f"sluice_quality_{name}{{{labels}}} {result.unexpected}")
+        for check in run.checks:
+            labels = _labels(suite=run.suite, check=check.check, severity=check.severity)
+            lines.append(f"sluice_quality_failed{labels} {int(not check.success)}")
+    lines += _family("unexpected_rows", "Rows that break a check.")
+    for run in runs:
+        for check in run.checks:
+            labels = _labels(suite=run.suite, check=check.check)
+            lines.append(f"sluice_quality_unexpected_rows{labels} {check.unexpected}")
+    lines += _family("observed", "What a check found, where that is a number.")
+    for run in runs:
+        for check in run.checks:
+            if isinstance(check.observed, int | float):
+                labels = _labels(suite=run.suite, check=check.check)
+                lines.append(f"sluice_quality_observed{labels} {check.observed}")
+    lines += _family("rows", "Rows of the last run.")
+    lines += [f"sluice_quality_rows{_labels(suite=run.suite)} {run.rows}" for run in runs]
+    lines += _family("last_run_timestamp_seconds", "When it began.")
     lines += [
-        "# HELP sluice_quality_rows Rows of the last run.",
-        "# TYPE sluice_quality_rows gauge",
-        *(f'sluice_quality_rows{{suite="{run.suite}"}} {run.rows}' for run in runs),
-        "# HELP sluice_quality_last_run_timestamp_seconds When it began.",
-        "# TYPE sluice_quality_last_run_timestamp_seconds gauge",
-        *(
-            f'sluice_quality_last_run_timestamp_seconds{{suite="{run.suite}"}} '
-            f"{run.started_at.timestamp():.0f}"
-            for run in runs
-        ),
+        f"sluice_quality_last_run_timestamp_seconds{_labels(suite=run.suite)} "
+        f"{run.started_at.timestamp():.0f}"
+        for run in runs
     ]
     return "\n".join(lines) + "\n"
+
+
+def _family(name: str, about: str) -> list[str]:
+    return [f"# HELP sluice_quality_{name} {about}", f"# TYPE sluice_quality_{name} gauge"]
+
+
+def _labels(**values: str) -> str:
+    def quoted(text: str) -> str:
+        return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+
+    return "{" + ",".join(f'{name}="{quoted(value)}"' for name, value in values.items()) + "}"

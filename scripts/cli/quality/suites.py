@@ -12,9 +12,9 @@ import os
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-import msgspec
 import pandas as pd
 
+from schemas.quality import QualityCheck
 from scripts.cli.quality.config import ColumnCheck, Severity, ShareCheck, SuiteConfig
 from scripts.cli.quality.frames import Table
 
@@ -22,27 +22,6 @@ MOST_PLACES: Final = 10
 """Rows that a result names."""
 _SHARE: Final = "share "
 """How the name of a helper column begins whose mean is a share."""
-
-
-class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of one check. Holds no value of any row."""
-
-    check: str
-    """`columns.text.length`, `shares.english`, `rows`."""
-    severity: Severity
-    about: str
-    expectation: str
-    """Great Expectations' name of it."""
-    expected: str
-    success: bool
-    observed: float | str | None
-    """A share, a count, or what went wrong."""
-    unexpected: int
-    """Rows that break it."""
-    rows: int
-    """Rows that were looked at."""
-    places: list[str]
-    """FILE:ROW of the first of those that break it."""
 
 
 class _Check(NamedTuple):
@@ -55,7 +34,7 @@ class _Check(NamedTuple):
     expected: str
 
 
-def run(config: SuiteConfig, table: Table, name: str) -> list[Result]:
+def run(config: SuiteConfig, table: Table, name: str) -> list[QualityCheck]:
     """Check a table.
 
     Args:
@@ -67,6 +46,8 @@ def run(config: SuiteConfig, table: Table, name: str) -> list[Result]:
         One result for each check, in the order of the file.
     """
     checks = list(_checks(config, table))
+    if table.frame.empty:
+        checks = checks[:1]  # whose columns could be looked at?
     frame = _checkable(config, table.frame)
     results = _validate(checks, frame, name)
     out = []
@@ -80,7 +61,7 @@ def _checks(config: SuiteConfig, table: Table) -> Iterator[_Check]:
     rows = config.rows
     yield _Check(
         "rows", "error", "How many rows there are.", "ExpectTableRowCountToBeBetween",
-        {"min_value": rows.min, "max_value": rows.max}, _between(rows.min, rows.max),
+        {"min_value": rows.min, "max_value": rows.max}, between(rows.min, rows.max),
     )  # fmt: skip
     if not config.more_columns:
         helpers = {_SHARE + share for share in config.shares}
@@ -97,7 +78,7 @@ def _checks(config: SuiteConfig, table: Table) -> Iterator[_Check]:
         yield _Check(
             f"shares.{share}", wanted.severity, wanted.about, "ExpectColumnMeanToBeBetween",
             {"column": _SHARE + share, "min_value": wanted.min, "max_value": wanted.max},
-            _between(wanted.min, wanted.max),
+            between(wanted.min, wanted.max),
         )  # fmt: skip
 
 
@@ -122,23 +103,24 @@ def _column(column: str, check: ColumnCheck) -> Iterator[_Check]:
         )  # fmt: skip
     if check.min is not None or check.max is not None:
         yield made(
-            "range", "ExpectColumnValuesToBeBetween", _between(check.min, check.max),
+            "range", "ExpectColumnValuesToBeBetween", between(check.min, check.max),
             min_value=check.min, max_value=check.max, mostly=mostly,
         )  # fmt: skip
     if check.min_length is not None or check.max_length is not None:
         yield made(
             "length", "ExpectColumnValueLengthsToBeBetween",
-            _between(check.min_length, check.max_length) + " characters",
+            between(check.min_length, check.max_length) + " characters",
             min_value=check.min_length, max_value=check.max_length, mostly=mostly,
         )  # fmt: skip
     if check.unique:
         yield made("unique", "ExpectColumnValuesToBeUnique", "no value twice", mostly=mostly)
 
 
-def _between(low: float | None, high: float | None) -> str:
+def between(low: float | None, high: float | None) -> str:
+    """`2 to 5`, `at least 2`, `at most 5`."""
     if high is None:
-        return f"at least {low:g}"
-    return f"at most {high:g}" if low is None else f"{low:g} to {high:g}"
+        return f"at least {low:.12g}"
+    return f"at most {high:.12g}" if low is None else f"{low:.12g} to {high:.12g}"
 
 
 def _checkable(config: SuiteConfig, frame: pd.DataFrame) -> pd.DataFrame:
@@ -209,7 +191,7 @@ def _validate(checks: list[_Check], frame: pd.DataFrame, name: str) -> dict[str,
     }
 
 
-def _result(check: _Check, raw: dict[str, Any], table: Table) -> Result:
+def _result(check: _Check, raw: dict[str, Any], table: Table) -> QualityCheck:
     found = raw.get("result") or {}
     rows = int(found.get("element_count", len(table.frame)))
     unexpected = int(found.get("unexpected_count") or 0)
@@ -229,7 +211,7 @@ def _result(check: _Check, raw: dict[str, Any], table: Table) -> Result:
         number = float(observed)
         observed = round(number, 6) if math.isfinite(number) else str(number)
     places = [table.places[int(i)] for i in found.get("unexpected_index_list") or ()]
-    return Result(
+    return QualityCheck(
         check=check.id,
         severity=check.severity,
         about=check.about,
@@ -248,7 +230,7 @@ def _exceptions(raw: dict[str, Any]) -> list[dict[str, Any]]:
     return [info] if "raised_exception" in info else [v for v in info.values() if v]
 
 
-def _empty(check: _Check, config: SuiteConfig, table: Table) -> Result:
+def _empty(check: _Check, config: SuiteConfig, table: Table) -> QualityCheck:
     """A share of no rows: a fault only where rows of the kind lack values that are asked for."""
     share = config.shares[check.id.removeprefix("shares.")]
     frame = table.frame
@@ -257,7 +239,7 @@ def _empty(check: _Check, config: SuiteConfig, table: Table) -> Result:
     for column, value in share.among.items() if there else ():
         kind = kind[kind[column] == value]
     lacking = share.min > 0 and (not there or len(kind) > 0)
-    return Result(
+    return QualityCheck(
         check=check.id,
         severity=check.severity,
         about=check.about,
