@@ -232,6 +232,7 @@ class QualitySettings(_Section):
     """Results onto the topic `quality` as well, where the command does not say otherwise."""
 
 
+class Settings(BaseSettings):
     """Everything that can be set. See the class of each section."""
 
     model_config = SettingsConfigDict(
@@ -256,8 +257,8 @@ class QualitySettings(_Section):
     media: MediaSettings = MediaSettings()
     tables: TablesSettings = TablesSettings()
     feedback: FeedbackSettings = FeedbackSettings()
-
     quality: QualitySettings = QualitySettings()
+
     @property
     def topics(self) -> Topics:
         """Topic names under the configured prefix."""
