@@ -222,7 +222,6 @@ class TablesSettings(_Section):
     """Rows can be read when the checkpoint after them is complete."""
 
 
-class Settings(BaseSettings):
 class QualitySettings(_Section):
     """Checks of closed days (`scripts/quality`). What is checked is in conf/expectations."""
 

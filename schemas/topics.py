@@ -27,8 +27,8 @@ class Topics(NamedTuple):
     control_acks: str
     dead_letters: str
     rescan: str
-
     quality: str
+
     @property
     def content(self) -> tuple[str, str, str]:
         """The three topics that uploads arrive on."""
