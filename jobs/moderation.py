@@ -43,8 +43,8 @@ def build(t_env: StreamTableEnvironment, settings: Settings, *, bounded: bool = 
     if bounded:
         settings = unhurried(settings)
     topics = settings.topics
-    # Evidence is keyed by its upload's user as well, and so reaches the same state.
-    inputs = (*topics.content, topics.evidence)
+    # Evidence, appeals and words about users name a user as well, and so reach the same state.
+    inputs = (*topics.content, topics.evidence, topics.appeals, topics.user_events)
     t_env.execute_sql(source_ddl("uploads", inputs, settings.kafka, bounded=bounded))
     outputs = [
         topics.decisions,

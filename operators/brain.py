@@ -8,6 +8,7 @@ from typing import Protocol
 from schemas.control import ControlMessage
 from schemas.evidence import MediaEvidence
 from schemas.report_evidence import ReportEvidence
+from schemas.trust import UserRow
 from schemas.upload import Upload
 from udfs.contracts import Item, Outcome
 
@@ -37,6 +38,14 @@ class Brain(Protocol):
 
     def patience_s(self, upload: Upload) -> float:
         """How long a picture or video may wait for its evidence, seconds."""
+        ...
+
+    def remember_user(self, user_id: str, row: UserRow) -> None:
+        """Hand a user's row on to those who read it outside."""
+        ...
+
+    def erased_until_ms(self, user_id: str) -> int:
+        """Until when what the user sent leaves no trace; 0 where nobody erased them."""
         ...
 
     def moderate(self, batch: Sequence[Item], now_ms: float) -> list[Outcome]:

@@ -208,6 +208,14 @@ class Cases:
             found.overdue.append(Joined(case.upload, case.revision))
         return found
 
+    def forget(self, state: CaseState, until_ms: int) -> None:
+        """Drop the cases of uploads, and the evidence, that the broker had up to a time."""
+        for key, value in list(state.items()):
+            case = _decode(value)
+            newest = case.upload or (case.early[-1] if case.early else None)
+            if newest is None or newest.broker_ms <= until_ms:
+                state.remove(key)
+
     def _keep_early(self, state: CaseState, key: str, case: Case, arrived: Arrived) -> None:
         place = arrived.partition, arrived.offset
         if any((known.partition, known.offset) == place for known in case.early):

@@ -16,7 +16,9 @@ from schemas.evidence import MediaEvidence
 from schemas.report_evidence import ReportEvidence
 from schemas.settings import ROOT, CascadeSettings, DeepSettings, Settings
 from schemas.switches import ModelPointer
+from schemas.trust import UserRow
 from schemas.upload import Upload
+from schemas.user_events import erased_until_ms, user_sha256
 from schemas.yaml_source import YamlSource
 from udfs import text_deep
 from udfs.banks import ExactBanks
@@ -140,6 +142,8 @@ class LiveCascade:
         # Banks come as deltas: each is laid over the files, in the order of their keys.
         self._bank_messages: dict[str, ControlMessage] = {}
         self._media_messages: dict[str, ControlMessage] = {}
+        self._erased: dict[str, int] = {}
+        """Hash of an erased user's id to the broker time up to which nothing is remembered."""
 
     def prepare(self, raw: bytes, broker_ms: int) -> Item:
         """See `Cascade.prepare`."""
@@ -167,6 +171,16 @@ class LiveCascade:
         """See `Cascade.patience_s`."""
         return self.cascade.patience_s(upload)
 
+    def remember_user(self, user_id: str, row: UserRow) -> None:
+        """See `Cascade.remember_user`."""
+        self.cascade.remember_user(user_id, row)
+
+    def erased_until_ms(self, user_id: str) -> int:
+        """See `operators.brain.Brain.erased_until_ms`."""
+        erased = self._erased
+        # Nearly always empty: a hash of every id would cost more than the rest of this.
+        return erased.get(user_sha256(user_id), 0) if erased else 0
+
     def moderate(self, batch: Sequence[Item], now_ms: float) -> list[Outcome]:
         """See `Cascade.moderate`."""
         return self.cascade.moderate(batch, now_ms)
@@ -188,6 +202,9 @@ class LiveCascade:
             self._put_media_banks({**self._media_messages, message.key: message})
         elif message.kind == "model":
             self._put_model(message, file)
+        elif message.kind == "erase":
+            self._erased[message.name] = erased_until_ms(message.text, file)
+            return  # its hash is no part of what is in force
         self._digests[message.key] = message.digest
 
     def withdraw(self, key: str) -> None:
@@ -207,6 +224,8 @@ class LiveCascade:
             self.cascade = self.cascade.with_parts(deep_text=self._started.deep_text)
         elif key == _FUSION:
             self.cascade = self.cascade.with_parts(fusion=self._started.fusion)
+        elif kind == "erase":
+            self._erased.pop(key.partition("/")[2], None)
         self._digests.pop(key, None)
 
     def applied(self) -> dict[str, str]:

@@ -8,22 +8,19 @@ somebody who has the id already.
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 from typing import Final
 
 import fsspec
 import msgspec
 
 from operators.table_sql import Erased
+from schemas.user_events import user_sha256
+
+__all__ = ["add_erasure", "read_erasures", "user_sha256"]
 
 _FILE: Final = "erasures.jsonl"
 _encoder: Final = msgspec.json.Encoder()
 _decoder: Final = msgspec.json.Decoder(Erased)
-
-
-def user_sha256(user_id: str) -> str:
-    """Hash of a user's id, hex, as Flink's SHA256 gives it."""
-    return hashlib.sha256(user_id.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def read_erasures(warehouse: str) -> list[Erased]:

@@ -19,7 +19,8 @@ from operators.feedback_inputs import decode_audited, decode_decided
 from operators.feedback_rows import edited_ms, in_force, newest, report_evidence, rows
 from operators.feedback_state import Decided, Memory, Waiting, decode_memory, encode_memory
 from operators.metrics import Metrics
-from operators.moderation_logic import Record, ValueState
+from operators.moderation_logic import ValueState
+from operators.outcome_records import Record
 from operators.report_window import Reported, added, heaviest
 from operators.user_state import StateError
 from schemas.errors import InvalidUploadError

@@ -24,7 +24,8 @@ from operators.moderation_logic import ModerationLogic, Record
 from operators.user_state import Arrived
 from operators.velocity import VelocityConfig
 from schemas.features import SINGLE
-from schemas.settings import Settings
+from schemas.settings import ROOT, Settings
+from schemas.trust import load_trust
 
 _MAX_TIME: Final = 2**63 - 1
 _FLUSH_S: Final = 1.0
@@ -60,6 +61,7 @@ class Moderate(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink 
         """Compose the cascade and declare state."""
         settings = self._settings
         self._metrics = Metrics()
+        trust = load_trust(ROOT / settings.cascade.trust)
         brain = self._make_brain(settings, self._metrics)
         self._logic = ModerationLogic(
             brain,
@@ -69,6 +71,7 @@ class Moderate(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink 
             now_ms=_now_ms,
             metrics=self._metrics,
             cases=settings.cases,
+            trust=trust,
         )
         # The wrapper's own getters call methods that Flink 2 has moved into TaskInfo.
         task = runtime_context._runtime_context.getTaskInfo()
@@ -81,8 +84,10 @@ class Moderate(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink 
         )
         # The type is made here: captured by the class it could not be pickled.
         descriptor = ValueStateDescriptor("user", Types.PICKLED_BYTE_ARRAY())
+        # Trust is remembered for longer than velocity, which lies in the same value.
+        idle_hours = max(settings.velocity.idle_ttl_hours, trust.idle_days * 24)
         descriptor.enable_time_to_live(
-            StateTtlConfig.new_builder(Time.hours(settings.velocity.idle_ttl_hours))
+            StateTtlConfig.new_builder(Time.hours(idle_hours))
             .set_update_type(StateTtlConfig.UpdateType.OnCreateAndWrite)
             .build()
         )
@@ -149,7 +154,8 @@ class Moderate(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink 
         if may_be_deadline(timestamp) or timestamp == _MAX_TIME:
             self._cases.timers = ctx.timer_service()
             ended = timestamp == _MAX_TIME
-            for records in self._logic.on_deadline(self._cases, everything=ended):
+            key = ctx.get_current_key()
+            for records in self._logic.on_deadline(key, self._state, self._cases, everything=ended):
                 yield from map(_row, records)
         if time.monotonic() >= self._flush_at:
             self._flush(ctx, timestamp)

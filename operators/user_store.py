@@ -1,24 +1,22 @@
-"""What people and jobs keep about users in Redis.
+"""What the moderation job keeps about users in Redis, for readers outside.
 
-- `user:{user id}`: `schemas.trust.UserRow` as JSON. The job writes it; the cascade reads its
-  features (`operators.redis_store`).
-- `labels:{user id}`: a hash of label name to `schemas.trust.Labelled` as JSON. People write it
-  (`scripts/user`), no job does, so that neither overwrites the other.
+`user:{user id}` is `schemas.trust.UserRow` as JSON. The job writes it and does not read it: what it
+knows of a user lies in its own state.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 import msgspec
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from schemas.errors import DependencyUnavailableError, InvalidUploadError, SluiceError
+from schemas.errors import DependencyUnavailableError, SluiceError
 from schemas.settings import RedisSettings
-from schemas.trust import Labelled, UserRow, decode_label
+from schemas.trust import UserRow
 
 T = TypeVar("T")
 _TIMEOUT_S = 2.0
@@ -66,44 +64,6 @@ class UserStore:
             DependencyUnavailableError: where Redis does not answer.
         """
         self._ask(lambda: self._client.set(f"user:{user_id}", msgspec.json.encode(row)))
-
-    def labels(self, user_id: str) -> list[Labelled]:
-        """Labels that people set, by name; expired ones as well.
-
-        Raises:
-            DependencyUnavailableError: where Redis does not answer.
-            DamagedRowError: one cannot be read.
-        """
-        kept: Any = self._ask(lambda: self._client.hgetall(f"labels:{user_id}"))
-        try:
-            return [decode_label(kept[name]) for name in sorted(kept)]
-        except InvalidUploadError as error:
-            raise DamagedRowError(f"labels:{user_id} cannot be read: {error.message}") from None
-
-    def set_label(self, user_id: str, label: Labelled) -> None:
-        """Set a person's label, in place of the one of that name.
-
-        Raises:
-            DependencyUnavailableError: where Redis does not answer.
-        """
-        raw = msgspec.json.encode(label).decode()
-        self._ask(lambda: self._client.hset(f"labels:{user_id}", label.name, raw))
-
-    def clear_labels(self, user_id: str, *names: str) -> int:
-        """Take back people's labels of these names, all of them without names.
-
-        Returns:
-            How many there were.
-
-        Raises:
-            DependencyUnavailableError: where Redis does not answer.
-        """
-        key = f"labels:{user_id}"
-        there = {label.name for label in self.labels(user_id)}
-        wanted = sorted(there & set(names) if names else there)
-        if not wanted:
-            return 0
-        return cast("int", self._ask(lambda: self._client.hdel(key, *wanted)))
 
     def _ask(self, question: Callable[[], T]) -> T:
         try:

@@ -136,6 +136,11 @@ class VelocityRing:
             self._value = out[:length].tobytes()
         return _velocity(windows.tolist(), duplicate=not length)
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was counted."""
+        return self._value == _EMPTY
+
     def encode(self) -> bytes:
         """The value to keep: at most 421 bytes of rings, and 32 for each remembered upload."""
         return self._value

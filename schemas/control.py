@@ -16,8 +16,10 @@ import msgspec
 
 from schemas.errors import ConfigError
 
-ControlKind = Literal["rules", "policy", "communities", "switches", "bank", "media_bank", "model"]
-NAMED_KINDS: Final = frozenset({"bank", "media_bank", "model"})
+ControlKind = Literal[
+    "rules", "policy", "communities", "switches", "bank", "media_bank", "model", "erase"
+]
+NAMED_KINDS: Final = frozenset({"bank", "media_bank", "model", "erase"})
 """Kinds of which there are several, told apart by a name."""
 HISTORY: Final = "history/"
 MAX_BYTES: Final = 900_000

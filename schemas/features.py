@@ -6,6 +6,8 @@ from typing import Final
 
 import msgspec
 
+from schemas.policy_parts import Measure
+
 WINDOWS_S: Final[tuple[int, ...]] = (10, 60, 3600, 86400)
 """Velocity windows, seconds."""
 WINDOW_NAMES: Final[tuple[str, ...]] = ("10s", "1m", "1h", "1d")
@@ -34,8 +36,15 @@ class Velocity(msgspec.Struct, frozen=True, array_like=True):
     """This content id was seen before: it did not count again."""
 
 
+class Restriction(msgspec.Struct, frozen=True, kw_only=True):
+    """What acts on a user's next upload, and why."""
+
+    measure: Measure
+    reason: str
+
+
 class UserFeatures(msgspec.Struct, frozen=True, kw_only=True):
-    """What the feature store knows about a user. Defaults are those of an unknown user."""
+    """What is known about a user. Defaults are those of an unknown user."""
 
     reputation: float = 50.0
     """0 to 100."""
@@ -45,11 +54,12 @@ class UserFeatures(msgspec.Struct, frozen=True, kw_only=True):
     report_rate: float = 0.0
     uploads: int = 0
     known: bool = False
-    """False where the store has no row (or cannot be reached): treated as cold start."""
+    """False where nothing is known (or the store cannot be reached): treated as cold start."""
     strike_weight: float = 0.0
     """Strikes that have not lapsed, each with its weight."""
     label_names: tuple[str, ...] = ()
     """Labels that hold, in order."""
+    restriction: Restriction | None = None
 
 
 class ThreadContext(msgspec.Struct, frozen=True, kw_only=True):

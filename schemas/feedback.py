@@ -86,6 +86,8 @@ class AppealOutcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     """The person who resolved it; empty where it was resolved automatically."""
     at: Timestamp
     appealed_at: Timestamp | None = None
+    revision: Annotated[int, Meta(ge=0)] | None = None
+    """Of the case, that was appealed; without it, every decision about the content."""
     note: Note = ""
 
 

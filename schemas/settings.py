@@ -154,6 +154,7 @@ class CascadeSettings(_Section):
     rules: Path = Path("conf/rules.yaml")
     banks: Path = Path("conf/banks.yaml")
     media_banks: Path = Path("conf/media_banks.yaml")
+    trust: Path = Path("conf/trust.yaml")
     fusion: Path = Path("conf/fusion.yaml")
     fusion_model: Path | None = None
     """Package of a fusion by trees (scripts/train_fusion); null: the coefficients alone."""

@@ -17,6 +17,7 @@ class Topics(NamedTuple):
     reports: str
     verdicts: str
     appeals: str
+    user_events: str
     control: str
     decisions: str
     review: str

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import msgspec
 from msgspec import Meta
 from pydantic import Field, model_validator
 
 from schemas.categories import Severity
-from schemas.decoding import decode_record
 from schemas.features import UserFeatures
-from schemas.policy_parts import Measure, Name, Part, Sentence
+from schemas.policy_parts import GradedSeverity, Measure, Name, Part, Sentence
 from schemas.upload import Count, Identifier
 from schemas.yaml_source import FaultError, YamlSource
 
@@ -80,10 +79,33 @@ class RestrictionPart(Part):
         return self
 
 
+class AutomaticLabelPart(Part):
+    """A label that a decision gives to the upload's author, by a rule or by a category."""
+
+    label: Name
+    rule: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+    """Id of a rule that matched (not one that only observes) ..."""
+    category: Name | None = None
+    """... or the category of a decision that acted against the author."""
+    severity: GradedSeverity = "mild"
+    """Of that decision, at least."""
+    probability: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Of that decision, at least."""
+    days: Days
+    """After which the label lapses."""
+    reason: Sentence
+
+    @model_validator(mode="after")
+    def _one_cause(self) -> Self:
+        if (self.rule is None) == (self.category is None):
+            raise FaultError("give one of rule and category", "rule")
+        return self
+
+
 class MemoryPart(Part):
     """What is remembered of one user; beyond, counts alone."""
 
-    clean: Annotated[int, Field(ge=1, le=1000)] = 16
+    clean: Annotated[int, Field(ge=1, le=1000)] = 8
     """Newest uploads without a violation: to tell a redelivery, a correction, an appeal."""
     violations: Annotated[int, Field(ge=1, le=1000)] = 32
     labels: Annotated[int, Field(ge=1, le=1000)] = 32
@@ -97,7 +119,20 @@ class TrustDocument(Part):
     strikes: StrikesPart = StrikesPart()
     restrictions: tuple[RestrictionPart, ...] = ()
     """The strictest of those whose condition holds acts."""
+    labels: tuple[AutomaticLabelPart, ...] = ()
+    """Labels that decisions give. What a person says outranks them."""
     memory: MemoryPart = MemoryPart()
+    settle_ms: Annotated[int, Field(ge=0, le=600_000)] = 1000
+    """An upload counts what was asked at least so long before it: what is nearer may or may not
+    have been decided by then, and a repetition must read the same."""
+    idle_days: Annotated[int, Field(ge=1, le=3650)] = 180
+    """When what is remembered of a silent user goes. Not less than strikes last."""
+
+    @model_validator(mode="after")
+    def _strikes_are_remembered(self) -> Self:
+        if self.idle_days < self.strikes.days:
+            raise FaultError("must not be below strikes.days", "idle_days")
+        return self
 
 
 class Decided(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="decided"):
@@ -109,7 +144,7 @@ class Decided(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="
     severity: Severity = "none"
     """`none`: it broke no rule."""
     at_ms: Milliseconds
-    """The upload's broker time: the same under redelivery."""
+    """Broker time of what asked for it, the upload or its evidence: the same under redelivery."""
     account_created_ms: Milliseconds = 0
     """0: unknown."""
     verified: bool = False
@@ -159,33 +194,16 @@ class Strike(msgspec.Struct, frozen=True, kw_only=True):
     expires_ms: int
 
 
-class Restriction(msgspec.Struct, frozen=True, kw_only=True):
-    """What acts on the user's next upload, and why."""
-
-    measure: Measure
-    reason: str
-
-
 class UserRow(UserFeatures, frozen=True, kw_only=True):
-    """The row `user:{id}` in Redis. It has every field of `UserFeatures`, which the job reads."""
+    """The row `user:{id}` in Redis, which the job writes. It has every field of `UserFeatures`."""
 
     strikes: tuple[Strike, ...] = ()
     labels: tuple[Labelled, ...] = ()
-    restriction: Restriction | None = None
+    """That hold."""
+    said: tuple[Labelled, ...] = ()
+    """All that is remembered of what was said: denials, and what has expired, as well."""
     at_ms: int = 0
     """When it was true; what decays and lapses goes on from there."""
-
-
-_label_decoder: Final = msgspec.json.Decoder(Labelled)
-
-
-def decode_label(raw: bytes) -> Labelled:
-    """Decode and check a label.
-
-    Raises:
-        InvalidUploadError: naming the field at fault.
-    """
-    return decode_record(_label_decoder, raw, "a label")
 
 
 def load_trust(path: Path) -> TrustDocument:

@@ -14,6 +14,7 @@ from schemas.decision import Decision, moderation_id
 from schemas.errors import ConfigError, InvalidUploadError
 from schemas.evidence import MediaEvidence
 from schemas.report_evidence import ReportEvidence
+from schemas.trust import UserRow
 from schemas.upload import Upload, decode_upload
 from udfs.contracts import Item, MediaCase, Outcome
 from udfs.reported import reported_item
@@ -44,6 +45,9 @@ class Memory:
     def value(self) -> bytes | None:
         return self.stored
 
+    def clear(self) -> None:
+        self.stored = None
+
     def update(self, value: bytes) -> None:
         self.stored = value
         self.writes += 1
@@ -55,6 +59,8 @@ class FakeBrain:
     def __init__(self) -> None:
         self.batches: list[list[str]] = []
         self.configured: dict[str, str] = {}
+        self.told: list[tuple[str, UserRow]] = []
+        self.erased: dict[str, int] = {}
 
     def prepare(self, raw: bytes, broker_ms: int) -> Item:
         upload = decode_upload(raw)
@@ -81,6 +87,12 @@ class FakeBrain:
 
     def patience_s(self, upload: Upload) -> float:
         return 60.0 if upload.priority < 5 else 5.0
+
+    def remember_user(self, user_id: str, row: UserRow) -> None:
+        self.told.append((user_id, row))
+
+    def erased_until_ms(self, user_id: str) -> int:
+        return self.erased.get(user_id, 0)
 
     def moderate(self, batch: Sequence[Item], now_ms: float) -> list[Outcome]:
         self.batches.append([item.upload.content_id for item in batch])

@@ -113,7 +113,7 @@ class Job:
         self.now = end
 
     def end(self, *, everything: bool = True) -> None:
-        for records in self.logic.on_deadline(self.cases, everything=everything):
+        for records in self.logic.on_deadline("u1", self.state, self.cases, everything=everything):
             self.out += records
 
     @property

@@ -42,8 +42,8 @@ RECORDS: dict[str, type[msgspec.Struct]] = {
 WITHOUT_EXAMPLE = {
     # An upload, once for all of them.
     "content_image", "content_video", "rescan",
-    # Their pages have them: docs/MEDIA.md and docs/FEEDBACK.md.
-    "evidence", "reports", "verdicts", "appeals",
+    # Their pages have them: docs/MEDIA.md, docs/FEEDBACK.md and docs/TRUST.md.
+    "evidence", "reports", "verdicts", "appeals", "user_events",
     # Nothing reads or writes it yet.
     "shadow",
 }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,23 @@ from schemas.trust import (
     TrustDocument,
     TrustEvent,
     UserRow,
-    decode_label,
     load_trust,
 )
-from udfs.trust import apply, features, labels, replay, reputation, restriction, row, strikes
+from schemas.upload import Account, Upload
+from schemas.user_events import LabelGiven, decode_user_event
+from schemas.user_events import labelled as labelled_of
+from udfs.trust import (
+    apply,
+    at_upload,
+    features,
+    labels,
+    replay,
+    reputation,
+    restriction,
+    row,
+    strikes,
+    worth_telling,
+)
 from udfs.trust_state import TrustState, TrustStateError, decode_trust, encode_trust
 
 DAY = 86_400_000
@@ -143,7 +157,7 @@ def test_what_is_kept_is_bounded() -> None:
         severity = "mild" if i % 3 else "none"
         state = apply(state, decided(f"c{i}", i, severity=severity), CONFIG)
         state = apply(state, label(f"label{i}", day=i), CONFIG)
-    assert (len(state.clean), len(state.violations), len(state.labels)) == (16, 32, 32)
+    assert (len(state.clean), len(state.violations), len(state.labels)) == (8, 32, 32)
     assert (state.uploads, state.rejected) == (2000, 1333)
     assert len(encode_trust(state)) < 5_000
     usual = replay((decided(f"c{i}", i) for i in range(100)), CONFIG)
@@ -165,17 +179,30 @@ def test_the_row_is_what_the_cascade_reads() -> None:
     assert (read.strikes[0].weight, read.labels[0].name, read.at_ms) == (2.0, "watched", at(3))
 
 
-def test_a_label_is_checked() -> None:
-    good = {"kind": "label", "name": "watched", "source": "person", "at_ms": 5}
-    assert decode_label(msgspec.json.encode(good)).present
-    for change, field in (({"name": "Watched!"}, "$.name"), ({"at_ms": -1}, "$.at_ms")):
+def test_a_word_about_a_user_is_checked() -> None:
+    good = {
+        "kind": "label", "user_id": "u1", "name": "watched",
+        "at": "2026-01-01T00:00:00Z", "expires_at": "2026-01-02T00:00:00Z",
+    }  # fmt: skip
+    event = decode_user_event(msgspec.json.encode(good))
+    assert isinstance(event, LabelGiven)
+    assert labelled_of(event) == Labelled(
+        name="watched", source="person", at_ms=T0, expires_ms=T0 + DAY
+    )
+    for change, field in (
+        ({"name": "Watched!"}, "$.name"),
+        ({"at": "yesterday"}, "$.at"),
+        ({"expires_at": "2025-12-31T00:00:00Z"}, "$.expires_at"),
+        ({"kind": "praise"}, "$.kind"),
+    ):
         with pytest.raises(InvalidUploadError) as caught:
-            decode_label(msgspec.json.encode(good | change))
+            decode_user_event(msgspec.json.encode(good | change))
         assert caught.value.field == field
 
 
 def test_the_shipped_figures_are_the_defaults() -> None:
-    assert CONFIG.model_copy(update={"restrictions": ()}) == TrustDocument(version=1)
+    plain = CONFIG.model_copy(update={"restrictions": (), "labels": ()})
+    assert plain == TrustDocument(version=1)
 
 
 @pytest.mark.parametrize(
@@ -184,6 +211,8 @@ def test_the_shipped_figures_are_the_defaults() -> None:
         ("restrictions: [{measure: review, reason: x}]", "restrictions.0.strikes"),
         ("restrictions: [{strikes: 1, measure: shout, reason: x}]", "restrictions.0.measure"),
         ("reputation: {half_life_days: 0}", "reputation.half_life_days"),
+        ("labels: [{label: x, days: 1, reason: x}]", "labels.0.rule"),
+        ("idle_days: 30", "idle_days"),
     ],
 )
 def test_a_mistake_names_its_field(line: str, field: str, tmp_path: Path) -> None:
@@ -291,3 +320,69 @@ def test_time_alone_heals(history: list[TrustEvent], when: int, days: int) -> No
     state = replay(history, CONFIG)
     past = max([when, *(event.at_ms for event in history)])
     assert reputation(state, past + days * DAY, CONFIG) >= reputation(state, past, CONFIG)
+
+
+def upload(name: str, created_ms: int | None = None) -> Upload:
+    created = None if created_ms is None else dt.datetime.fromtimestamp(created_ms / 1000, dt.UTC)
+    return Upload(
+        content_id=name,
+        content_type="text",
+        user_id="u1",
+        created_at=dt.datetime.fromtimestamp(T0 / 1000, dt.UTC),
+        text="x",
+        account=Account(created_at=created),
+    )
+
+
+def read(state: TrustState, name: str, when: int) -> bytes:
+    """What an upload reads, with what it says about its account itself."""
+    return msgspec.json.encode(
+        features(*at_upload(state, upload(name, T0 - DAY), when, CONFIG), CONFIG)
+    )
+
+
+def test_an_upload_reads_what_has_settled_and_never_its_own_decision() -> None:
+    bad = decided("c1", severity="severe")
+    state = replay([bad], CONFIG)
+    begin = bad.at_ms
+    assert msgspec.json.decode(read(state, "c2", begin + 999))["violations"] == 0
+    assert msgspec.json.decode(read(state, "c2", begin + 1000))["violations"] == 1
+    # The same upload again, much later: as it was the first time.
+    assert read(state, "c1", begin + 5 * DAY) == read(TrustState(), "c1", begin)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(decisions | labelled, max_size=7),
+    st.lists(decisions | labelled, max_size=7),
+    times,
+    st.booleans(),
+)
+def test_what_comes_later_changes_nothing_for_a_redelivery(
+    before: list[TrustEvent], after: list[TrustEvent], when: int, again: bool
+) -> None:
+    then = [e for e in before if e.at_ms <= when - CONFIG.settle_ms]
+    late = [
+        msgspec.structs.replace(e, content_id=f"later-{e.content_id}")
+        if isinstance(e, Decided)
+        else msgspec.structs.replace(e, name=f"later-{e.name}")
+        for e in after
+        if isinstance(e, (Decided, Labelled)) and e.at_ms > when - CONFIG.settle_ms
+    ]
+    first = replay(then, CONFIG)
+    own = [Decided(content_id="own", at_ms=when, severity="mild")]
+    second = replay([*then, *own, *late], CONFIG)
+    came = when + 7 * DAY if again else when
+    assert read(first, "own", when) == read(second, "own", came)
+
+
+def test_readers_hear_of_everything_but_each_clean_upload() -> None:
+    state, told = TrustState(), []
+    for i in range(30):
+        after = apply(state, decided(f"c{i}"), CONFIG)
+        told.append(worth_telling(state, after))
+        state = after
+    assert [i + 1 for i, each in enumerate(told) if each] == [*range(1, 9), 16, 24]
+    assert worth_telling(state, apply(state, decided("x", severity="mild"), CONFIG))
+    assert worth_telling(state, apply(state, label("watched"), CONFIG))
+    assert not worth_telling(state, apply(state, decided("c29"), CONFIG))

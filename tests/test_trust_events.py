@@ -8,17 +8,24 @@ from typing import Any
 import msgspec
 import pytest
 
-from schemas.decision import Decision
+from schemas.decision import Decision, Evidence
 from schemas.feedback import AppealOutcome, decode_appeal
 from schemas.report_evidence import ReportEvidence
 from schemas.settings import ROOT
-from schemas.trust import Decided, Overturned, ReportsPassed, TrustEvent, load_trust
+from schemas.trust import (
+    AutomaticLabelPart,
+    Decided,
+    Overturned,
+    ReportsPassed,
+    TrustEvent,
+    load_trust,
+)
 from schemas.upload import Account, decode_upload
 from tests.fakes import NOW_MS, decision, payload
 from tests.feedback_kit import appeal
 from udfs.contracts import Item
 from udfs.trust import apply, replay, row
-from udfs.trust_events import of_appeal, of_decision, of_reports
+from udfs.trust_events import EVERY_REVISION, labels_of, of_appeal, of_decision, of_reports
 from udfs.trust_state import decode_trust, encode_trust
 
 CONFIG = load_trust(ROOT / "conf/trust.yaml")
@@ -38,7 +45,7 @@ def made(name: str = "c1", **changes: Any) -> Decision:
         ("review", "severe", "none"),
         ("label", "mild", "none"),
         ("age_gate", "moderate", "none"),
-        ("warn", "none", "mild"),
+        ("warn", "none", "none"),  # a restriction of the account, nothing that the upload did
         ("restrict", "moderate", "moderate"),
         ("shadowban", "mild", "mild"),
         ("remove", "severe", "severe"),
@@ -62,14 +69,15 @@ def test_an_action_against_the_author_is_a_violation(
 def test_what_says_nothing_about_the_user_is_no_event() -> None:
     assert of_decision(made(interim=True, action="review"), Account(), 0) is None
     for outcome in ("upheld", "escalated"):
-        assert of_appeal(decode_appeal(appeal(outcome=outcome)[1]), 0) is None
+        assert of_appeal(decode_appeal(appeal(outcome=outcome)[1])) is None
 
 
 def test_appeals_and_reports() -> None:
     ended: AppealOutcome = decode_appeal(appeal()[1])
-    assert of_appeal(ended, 3) == Overturned(
-        content_id="c1", revision=3, at_ms=int(ended.at.timestamp() * 1000)
-    )
+    at_ms = int(ended.at.timestamp() * 1000)
+    assert of_appeal(ended) == Overturned(content_id="c1", revision=EVERY_REVISION, at_ms=at_ms)
+    ended = decode_appeal(appeal(revision=3)[1])
+    assert of_appeal(ended) == Overturned(content_id="c1", revision=3, at_ms=at_ms)
     evidence = ReportEvidence(
         evidence_id="e",
         content_id="c1",
@@ -109,4 +117,38 @@ def test_a_row_rebuilt_from_the_topic_is_the_online_row() -> None:
         events.append(event)
     offline = row(replay(events, CONFIG), later, CONFIG)
     assert msgspec.json.encode(online) == msgspec.json.encode(offline)
-    assert (online.uploads, online.violations, len(online.strikes)) == (6, 3, 1)
+    assert (online.uploads, online.violations, len(online.strikes)) == (6, 1, 1)
+
+
+def test_decisions_give_labels_by_rule_and_by_category() -> None:
+    config = CONFIG.model_copy(
+        update={
+            "labels": (
+                AutomaticLabelPart(label="linker", rule="shady-links", days=7, reason="Links."),
+                AutomaticLabelPart(
+                    label="spammer",
+                    category="spam",
+                    severity="moderate",
+                    probability=0.9,
+                    days=30,
+                    reason="Spam.",
+                ),
+            )
+        }
+    )
+
+    def given(**changes: Any) -> list[tuple[str, str, str]]:
+        whole = made(**changes)
+        return [(each.name, each.source, each.by) for each in labels_of(whole, 5, config)]
+
+    spam = {"category": "spam", "severity": "moderate", "probability": 0.95, "action": "remove"}
+    assert given(**spam, stage="deep_text") == [("spammer", "model", "deep_text")]
+    assert given(**spam, stage="rules") == [("spammer", "rule", "rules")]
+    for change in ({"severity": "mild"}, {"probability": 0.8}, {"action": "review"}):
+        assert given(**{**spam, **change}) == []
+    matched = Evidence(kind="rule", id="shady-links")
+    assert given(evidence=[matched]) == [("linker", "rule", "shady-links")]
+    assert given(evidence=[msgspec.structs.replace(matched, observe_only=True)]) == []
+    assert given(evidence=[matched], interim=True) == []
+    label = labels_of(made(evidence=[matched]), 5, config)[0]
+    assert (label.at_ms, label.expires_ms) == (5, 5 + 7 * 86_400_000)

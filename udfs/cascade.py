@@ -15,8 +15,8 @@ from typing import Final, Literal
 from schemas.errors import InvalidUploadError
 from schemas.evidence import MediaEvidence
 from schemas.features import SINGLE, ThreadContext, UserFeatures
-from schemas.language import UNREAD
 from schemas.report_evidence import ReportEvidence
+from schemas.trust import UserRow
 from schemas.upload import Upload, decode_upload
 from udfs.assemble import Applied, Assembler, AuditMode, Moment
 from udfs.banks import ExactBanks, content_hash
@@ -33,6 +33,7 @@ from udfs.contracts import (
 )
 from udfs.decision_cache import LocalCache
 from udfs.evidence import collect_evidence
+from udfs.judge import judge
 from udfs.language_support import (
     ANY,
     Guesser,
@@ -40,7 +41,6 @@ from udfs.language_support import (
     LanguageSupport,
     languages_of,
     picker,
-    restrain,
 )
 from udfs.media_case import (
     MatchMedia,
@@ -52,7 +52,7 @@ from udfs.media_case import (
 )
 from udfs.normalise import normalise
 from udfs.policy import Policy
-from udfs.reported import reconsidered, reported_item
+from udfs.reported import reported_item
 from udfs.rules import RuleSet
 from udfs.stage_deep import DeepLimits, DeepTextStage, ShedMemory
 from udfs.stages import (
@@ -283,6 +283,10 @@ class Cascade:
         """How long a picture or video may wait for its evidence, seconds."""
         return self.policy.document.media.patience_s(upload.priority)
 
+    def remember_user(self, user_id: str, row: UserRow) -> None:
+        """Hand a user's row on to those who read it outside."""
+        self._store.remember_user(user_id, row)
+
     def moderate(self, batch: Sequence[Item], now_ms: float) -> list[Outcome]:
         """Decide a batch.
 
@@ -364,28 +368,10 @@ class Cascade:
             for work in works
         ]
         fused = self.fusion.fuse(signals)
-        policy = self.policy
         return [
-            (
-                s,
-                f,
-                self._decide(s, f, work.item)
-                if s.upload.content_type == "text" or work.item.case or work.item.reports
-                else policy.interim(s, f),
-            )
+            (s, f, judge(self.policy, self._unread, s, f, work.item))
             for work, s, f in zip(works, signals, fused, strict=True)
         ]
-
-    def _decide(self, signals: Signals, fused: dict[str, float], item: Item) -> Verdict:
-        verdict = self.policy.decide(signals, fused)
-        # Observe-only has spoken already: nobody is to be held.
-        observed = self.policy.switches.observe_only
-        if item.reports is not None and not observed:
-            return reconsidered(verdict, item.reports, self.policy.document)
-        if signals.degraded and UNREAD in signals.degraded and not observed:
-            rule = self.policy.document.unread_language
-            return restrain(verdict, rule, self._unread, signals.upload.content_id)
-        return verdict
 
 
 def _reopened(work: Work) -> list[Work]:

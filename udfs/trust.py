@@ -17,23 +17,24 @@ from typing import Final
 import msgspec
 
 from schemas.categories import Severity
-from schemas.features import UserFeatures
+from schemas.features import Restriction, UserFeatures
 from schemas.policy_parts import MEASURES
 from schemas.trust import (
     Decided,
     Labelled,
     LabelSource,
     Overturned,
-    Restriction,
     SeverityPoints,
     Strike,
     TrustDocument,
     TrustEvent,
     UserRow,
 )
+from schemas.upload import Upload
 from udfs.trust_state import NEVER, Judged, TrustState, content_hash
 
 _DAY_MS: Final = 86_400_000.0
+_TOLD_EACH: Final = 8
 _SEVERITIES: Final[tuple[Severity, ...]] = ("none", "mild", "moderate", "severe")
 _CODES: Final = {name: code for code, name in enumerate(_SEVERITIES)}
 
@@ -99,16 +100,110 @@ def reputation(state: TrustState, at_ms: int, config: TrustDocument) -> float:
     return round(min(max(points, 0.0), 100.0), 3)
 
 
+def at_upload(
+    state: TrustState,
+    upload: Upload,
+    broker_ms: int,
+    config: TrustDocument,
+) -> tuple[TrustState, int]:
+    """What counts for an upload, and as of when: the same whenever it is asked.
+
+    That is what was asked for at least `settle_ms` before the upload first came. Its own decision
+    and later ones are left out, as far as they are remembered, so that a redelivery, and a job
+    that reads its input again after a crash, get what the upload got the first time. Of the
+    account, the upload's own word counts.
+
+    Args:
+        state: of the user.
+        upload: that is to be decided.
+        broker_ms: its broker time.
+        config: how long answers take to settle.
+
+    Returns:
+        The state, and the time for `features`, ms since the epoch.
+    """
+    if state.clean or state.violations or state.labels:
+        content = content_hash(upload.content_id)
+        for entry in (*state.clean, *state.violations):
+            if entry.content == content and entry.at_ms < broker_ms:
+                broker_ms = entry.at_ms
+        state = _settled(state, broker_ms - config.settle_ms)
+    account = upload.account
+    created = state.created_ms
+    if account.created_at is not None:
+        created = max(int(account.created_at.timestamp() * 1000), 0)
+    if created == state.created_ms and account.verified == state.verified[1]:
+        return state, broker_ms
+    verified = (broker_ms, account.verified)
+    return TrustState(
+        created, verified, state.clean, state.violations, state.totals, state.labels
+    ), broker_ms
+
+
+def _settled(state: TrustState, until_ms: int) -> TrustState:
+    """The state without what is newer, as far as that is remembered apart."""
+    newer = [entry for entry in (*state.clean, *state.violations) if entry.at_ms > until_ms]
+    if not newer and all(label.at_ms <= until_ms for label in state.labels):
+        return state
+    totals = list(state.totals)
+    for entry in newer:
+        totals = [total - count for total, count in zip(totals, entry.counts(), strict=True)]
+    return TrustState(
+        state.created_ms,
+        state.verified,
+        tuple(entry for entry in state.clean if entry.at_ms <= until_ms),
+        tuple(entry for entry in state.violations if entry.at_ms <= until_ms),
+        (totals[0], totals[1], totals[2], totals[3]),
+        tuple(label for label in state.labels if label.at_ms <= until_ms),
+    )
+
+
 def features(state: TrustState, at_ms: int, config: TrustDocument) -> UserFeatures:
     """What the cascade reads about a user at a time."""
     uploads = state.uploads
+    reputed = reputation(state, at_ms, config)
+    if not state.violations and not state.labels:
+        # Nearly every user, nearly always.
+        return UserFeatures(
+            reputation=reputed,
+            violations=state.rejected,
+            toxicity_rate=round(state.rejected / uploads, 6) if uploads else 0.0,
+            report_rate=round(min(state.reported / uploads, 1.0), 6) if uploads else 0.0,
+            uploads=uploads,
+            known=uploads > 0,
+        )
+    own = labels(state, at_ms)
+    counted = strikes(state, at_ms, config)
     return UserFeatures(
-        reputation=reputation(state, at_ms, config),
+        reputation=reputed,
         violations=state.rejected,
         toxicity_rate=round(state.rejected / uploads, 6) if uploads else 0.0,
         report_rate=round(min(state.reported / uploads, 1.0), 6) if uploads else 0.0,
         uploads=uploads,
         known=uploads > 0,
+        strike_weight=sum(strike.weight for strike in counted),
+        label_names=tuple(label.name for label in own),
+        restriction=strictest(own, counted, config),
+    )
+
+
+def worth_telling(before: TrustState, after: TrustState) -> bool:
+    """Whether readers of the row should hear of a change now.
+
+    Everything but the count of clean uploads is told at once; that one at the first eight, and at
+    every eighth then.
+    """
+    if before == after:
+        return False
+    uploads = after.uploads
+    if uploads <= _TOLD_EACH or uploads % _TOLD_EACH == 0:
+        return True
+    return (
+        before.totals[1:] != after.totals[1:]
+        or before.violations != after.violations
+        or before.labels != after.labels
+        or before.created_ms != after.created_ms
+        or before.verified[1] != after.verified[1]
     )
 
 
@@ -150,21 +245,9 @@ def effective(said: Iterable[Labelled], at_ms: int) -> list[Labelled]:
     return [best[name] for name in sorted(best) if best[name].present]
 
 
-def restriction(
-    state: TrustState, at_ms: int, config: TrustDocument, own: Iterable[Labelled] | None = None
-) -> Restriction | None:
-    """The strictest restriction that holds at a time; None where none does.
-
-    Args:
-        state: of the user.
-        at_ms: ms since the epoch.
-        config: the restrictions.
-        own: labels that the user has, where they are known already.
-    """
-    if not config.restrictions or not (state.violations or state.labels or own):
-        return None
-    has = labels(state, at_ms) if own is None else own
-    return strictest(has, strikes(state, at_ms, config), config)
+def restriction(state: TrustState, at_ms: int, config: TrustDocument) -> Restriction | None:
+    """The strictest restriction that holds at a time; None where none does."""
+    return strictest(labels(state, at_ms), strikes(state, at_ms, config), config)
 
 
 def strictest(
@@ -184,18 +267,12 @@ def strictest(
 
 def row(state: TrustState, at_ms: int, config: TrustDocument) -> UserRow:
     """Everything that readers see of a user at a time; the row `user:{id}`."""
-    own = labels(state, at_ms)
     found = features(state, at_ms, config)
     return UserRow(
-        reputation=found.reputation,
-        violations=found.violations,
-        toxicity_rate=found.toxicity_rate,
-        report_rate=found.report_rate,
-        uploads=found.uploads,
-        known=found.known,
+        **msgspec.structs.asdict(found),
         strikes=tuple(strikes(state, at_ms, config)),
-        labels=tuple(own),
-        restriction=restriction(state, at_ms, config, own),
+        labels=tuple(labels(state, at_ms)),
+        said=state.labels,
         at_ms=at_ms,
     )
 

@@ -2,60 +2,105 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import Final
 
 from schemas.categories import Action
 from schemas.decision import Decision
 from schemas.feedback import AppealOutcome
 from schemas.report_evidence import ReportEvidence
-from schemas.trust import Decided, Overturned, ReportsPassed
+from schemas.trust import (
+    Decided,
+    Labelled,
+    LabelSource,
+    Overturned,
+    ReportsPassed,
+    TrustDocument,
+)
 from schemas.upload import Account
+from schemas.user_events import to_ms
 
 ACTED: Final[frozenset[Action]] = frozenset({"remove", "warn", "shadowban", "restrict"})
 """Actions that say that the author broke a rule. A label or an age gate does not, and a review
 has not said so yet."""
+EVERY_REVISION: Final = 2**31 - 1
+"""What an appeal that names no revision clears: everything that is decided about its content."""
+_GRAVITY: Final = {"none": 0, "mild": 1, "moderate": 2, "severe": 3}
+_MODELS: Final = frozenset({"fast_text", "deep_text", "pixels", "fusion"})
+"""Stages that are models."""
 
 
-def of_decision(decision: Decision, account: Account, broker_ms: int) -> Decided | None:
+def of_decision(decision: Decision, account: Account, asked_ms: int) -> Decided | None:
     """A decision about an upload of the user; None for an interim one, which says nothing yet.
 
     Args:
-        decision: as it was written.
+        decision: as it was written. Where a restriction of the account decided, its severity is
+            `none`: nobody is punished for being restricted.
         account: of the upload.
-        broker_ms: of the upload, ms since the epoch: the same under redelivery.
+        asked_ms: broker time of what asked for the decision, the upload or its evidence, ms since
+            the epoch: the same under redelivery.
     """
     if decision.interim:
         return None
-    acted = decision.action in ACTED
-    severity = ("mild" if decision.severity == "none" else decision.severity) if acted else "none"
     created = account.created_at
     return Decided(
         content_id=decision.content_id,
         revision=decision.revision,
-        severity=severity,
-        at_ms=broker_ms,
-        account_created_ms=_ms(created) if created else 0,
+        severity=decision.severity if decision.action in ACTED else "none",
+        at_ms=asked_ms,
+        account_created_ms=to_ms(created) if created else 0,
         verified=account.verified,
     )
 
 
-def of_appeal(appeal: AppealOutcome, revision: int) -> Overturned | None:
-    """An appeal's end; None where it changes nothing about the user.
+def labels_of(decision: Decision, asked_ms: int, config: TrustDocument) -> list[Labelled]:
+    """Labels that a decision gives to its author, by `config.labels`.
 
     Args:
-        appeal: as it was written.
-        revision: of the case that it was about.
+        decision: as it was written.
+        asked_ms: as for `of_decision`.
+        config: the trust's.
     """
+    found: list[Labelled] = []
+    for part in config.labels:
+        source: LabelSource = "rule"
+        if part.rule is not None:
+            holds = any(
+                each.kind == "rule" and each.id == part.rule and not each.observe_only
+                for each in decision.evidence
+            )
+            by = part.rule
+        else:
+            holds = (
+                decision.action in ACTED
+                and decision.category == part.category
+                and _GRAVITY[decision.severity] >= _GRAVITY[part.severity]
+                and decision.probability >= part.probability
+            )
+            by = decision.stage
+            if by in _MODELS:
+                source = "model"
+        if holds and not decision.interim:
+            found.append(
+                Labelled(
+                    name=part.label,
+                    source=source,
+                    reason=part.reason,
+                    by=by,
+                    at_ms=asked_ms,
+                    expires_ms=asked_ms + int(part.days * 86_400_000),
+                )
+            )
+    return found
+
+
+def of_appeal(appeal: AppealOutcome) -> Overturned | None:
+    """An appeal's end; None where it changes nothing about the user."""
     if appeal.outcome != "overturned":
         return None
-    return Overturned(content_id=appeal.content_id, revision=revision, at_ms=_ms(appeal.at))
+    revision = EVERY_REVISION if appeal.revision is None else appeal.revision
+    return Overturned(content_id=appeal.content_id, revision=revision, at_ms=to_ms(appeal.at))
 
 
 def of_reports(evidence: ReportEvidence) -> ReportsPassed:
     """Reports of an upload of the user passed a threshold."""
-    return ReportsPassed(content_id=evidence.content_id, at_ms=_ms(evidence.at))
-
-
-def _ms(time: dt.datetime) -> int:
-    return max(int(time.timestamp() * 1000), 0)
+    return ReportsPassed(content_id=evidence.content_id, at_ms=to_ms(evidence.at))

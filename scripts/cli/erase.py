@@ -1,7 +1,8 @@
-"""Erases what is kept of one user: analyst tables, Redis, training rows. Reports what went.
+"""Erases what is kept of one user: analyst tables, the jobs' state, Redis, training rows.
 
-The tables job must not run meanwhile (it goes on with `scripts/run_tables --resume`). What a legal
-hold names stays, and the report says so. The topics forget by themselves, after their retention.
+It reports what went. The tables job must not run meanwhile (it goes on with `scripts/run_tables
+--resume`); the others go on. What a legal hold names stays, and the report says so. The topics
+forget by themselves, after their retention.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from schemas.errors import SluiceError
 from schemas.settings import ROOT, Settings, load_settings
 from schemas.tables_conf import load_holds, warehouse_uri
 from schemas.tables_records import ALL
+from scripts.cli.erase_state import forget_state
 from scripts.cli.lake.deleting import Deletion, count, delete
 from scripts.cli.lake.doomed import contents_of, of_user
 from scripts.cli.lake.reading import Lake
@@ -78,11 +80,13 @@ def erase(settings: Settings, user: str, datasets: list[Path], *, dry_run: bool)
         # First, so that a job that starts from the topics' beginning knows of it in any case.
         add_erasure(warehouse_uri(settings), user, now)
         delete(settings, deletions, "scripts/erase", lambda text: print(text, file=sys.stderr))
+        report["state"] = forget_state(settings, user, now)
         report["redis"] = erase_user_keys(settings.redis, user, contents)
         report["training_rows"] = {
             str(folder): erase_rows(folder, set(contents), texts) for folder in datasets
         }
-    report["complete"] = not report["held"]
+    published = dry_run or (report["state"]["published"] and "refused" not in report["state"])
+    report["complete"] = not report["held"] and published
     return report
 
 

@@ -21,6 +21,7 @@ from schemas.quality import QualityRecord
 from schemas.report_evidence import ReportEvidence
 from schemas.trust import UserRow
 from schemas.upload import Upload
+from schemas.user_events import LabelGiven, UserErased
 
 FOLDER: Final = conf_schemas.FOLDER / "records"
 RECORDS: Final[dict[str, type[msgspec.Struct]]] = {
@@ -31,6 +32,8 @@ RECORDS: Final[dict[str, type[msgspec.Struct]]] = {
     "report": Report,
     "verdict": ReviewVerdict,
     "appeal": AppealOutcome,
+    "user-label": LabelGiven,
+    "user-erased": UserErased,
     "joined-feedback": JoinedFeedback,
     "report-evidence": ReportEvidence,
     "user": UserRow,

@@ -23,7 +23,8 @@ from operators.user_state import Arrived
 from operators.velocity import VelocityConfig
 from schemas.errors import SluiceError
 from schemas.features import SINGLE
-from schemas.settings import Settings, load_settings, unhurried
+from schemas.settings import ROOT, Settings, load_settings, unhurried
+from schemas.trust import load_trust
 from scripts.cli.upload_lines import UploadLineError, parse_line, read_lines
 
 app = typer.Typer(add_completion=False, help=__doc__)
@@ -50,6 +51,9 @@ class _Memory:
 
     def update(self, value: bytes) -> None:
         self.values[self.key] = value
+
+    def clear(self) -> None:
+        self.values.pop(self.key, None)
 
 
 @app.command()
@@ -111,6 +115,7 @@ def _answers(source: BinaryIO, settings: Settings) -> Iterator[Sequence[Record]]
         now_ms=_now_ms,
         metrics=Metrics(),
         check_key=False,
+        trust=load_trust(ROOT / settings.cascade.trust),
     )
     state = _Memory()
     waiting: list[tuple[str, Sequence[Record]]] = []

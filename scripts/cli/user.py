@@ -7,6 +7,7 @@ import getpass
 import re
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -16,20 +17,26 @@ from rich.console import Console
 from rich.markup import escape
 
 from operators.user_store import UserStore
-from schemas.errors import InvalidUploadError, SluiceError
-from schemas.features import UserFeatures
-from schemas.settings import CONF, load_settings
-from schemas.trust import Labelled, Restriction, TrustDocument, UserRow, decode_label, load_trust
+from schemas.errors import DependencyUnavailableError, InvalidUploadError, SluiceError
+from schemas.features import Restriction, UserFeatures
+from schemas.settings import CONF, Settings, load_settings
+from schemas.trust import Labelled, TrustDocument, UserRow, load_trust
+from schemas.user_events import LabelGiven, decode_user_event, labelled, to_ms
+from scripts.cli.publisher import Prepared, UploadPublisher
 from udfs.trust import effective, strictest
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
+_POLL_S: Final = 0.05
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 User = Annotated[str, typer.Argument(metavar="ID", help="The user's id.")]
 Profile = Annotated[
     str, typer.Option(help="A profile of conf/profiles, or the path of a YAML file.")
+]
+Wait = Annotated[
+    float, typer.Option(min=0, help="Seconds to wait until the job has taken it; 0: do not wait.")
 ]
 Config = Annotated[Path, typer.Option("--config", help="Strikes and restrictions.")]
 TRUST: Final = CONF / "trust.yaml"
@@ -42,11 +49,9 @@ class UserNow(msgspec.Struct, frozen=True, kw_only=True):
     row: UserRow | None
     """As the job wrote it; None: the user is not known."""
     labels: list[Labelled]
-    """That hold now: people's, and of the row what nobody contradicted."""
-    said: list[Labelled]
-    """All that people set, expired ones and denials as well."""
+    """That hold now."""
     restriction: Restriction | None
-    """That acts on the next upload, by these labels and the row's strikes."""
+    """That acts on the next upload."""
 
 
 @app.command()
@@ -77,55 +82,106 @@ def label(
         bool, typer.Option("--deny", help="The user shall not have it, whatever rules say.")
     ] = False,
     by: Annotated[str, typer.Option(help="Who says so; the one who runs this.")] = "",
+    wait: Wait = 5.0,
     profile: Profile = "dev",
 ) -> None:
     """Give a user a label, or deny it. It outranks what rules and models say."""
-    now = _now_ms()
-    said = Labelled(
+    now = _now()
+    settings = load_settings(profile)
+    given = LabelGiven(
+        user_id=user_id,
         name=name,
-        source="person",
         present=not deny,
         reason=reason,
         by=by or getpass.getuser(),
-        at_ms=now,
-        expires_ms=now + duration_ms(lasts) if lasts else 0,
+        at=now,
+        expires_at=now + dt.timedelta(milliseconds=duration_ms(lasts)) if lasts else None,
     )
-    decode_label(msgspec.json.encode(said))  # its limits are the record's
-    UserStore(load_settings(profile).redis).set_label(user_id, said)
-    until = f" until {_time(said.expires_ms)}" if said.expires_ms else ""
-    _say(f"{user_id} {'is denied' if deny else 'has'} {name}{until}")
+    taken = say(settings, [given], wait)
+    until = f" until {_time(to_ms(given.expires_at))}" if given.expires_at else ""
+    _report(f"{user_id} {'is denied' if deny else 'has'} {name}{until}", wait, taken=taken)
 
 
 @app.command()
 def clear(
     user_id: User,
     names: Annotated[list[str] | None, typer.Argument(help="Labels; all without.")] = None,
+    wait: Wait = 5.0,
     profile: Profile = "dev",
 ) -> None:
     """Take back labels that people gave. What rules and models say counts again."""
-    count = UserStore(load_settings(profile).redis).clear_labels(user_id, *(names or []))
-    _say(f"{count} of people's labels taken back")
-    if names and not count:
+    settings = load_settings(profile)
+    known = UserStore(settings.redis).row(user_id)
+    now = _now()
+    there = {
+        each.name
+        for each in (known.said if known else ())
+        if each.source == "person" and (not each.expires_ms or each.expires_ms > to_ms(now))
+    }
+    wanted = sorted(there & set(names) if names else there)
+    if names and not wanted:
         raise SluiceError(f"nobody gave {user_id} any of {', '.join(names)}")
+    given = [
+        LabelGiven(user_id=user_id, name=name, by=getpass.getuser(), at=now, expires_at=now)
+        for name in wanted
+    ]
+    taken = say(settings, given, wait)
+    _report(f"{len(wanted)} of people's labels taken back", wait, taken=taken)
+
+
+def say(settings: Settings, given: Sequence[LabelGiven], wait_s: float) -> bool:
+    """Publish what is said about one user, and wait until the job has taken it.
+
+    Args:
+        settings: name broker, topics and Redis.
+        given: about one user.
+        wait_s: how long to wait for the user's row to have it.
+
+    Returns:
+        Whether it has.
+
+    Raises:
+        InvalidUploadError: naming the field at fault; nothing was published.
+        DependencyUnavailableError: no broker or no Redis answers.
+    """
+    records = [msgspec.json.encode(each) for each in given]
+    for record in records:
+        decode_user_event(record)  # its limits are the record's
+    with UploadPublisher(settings) as publisher:
+        for each, record in zip(given, records, strict=True):
+            key = each.user_id.encode("utf-8", "replace")
+            publisher.send(Prepared(settings.topics.user_events, None, key, record))
+        publisher.flush()
+        if publisher.failures:
+            raise DependencyUnavailableError("kafka", publisher.failures[0])
+    store = UserStore(settings.redis)
+    ends = time.monotonic() + wait_s
+    while given:
+        row = store.row(given[0].user_id)
+        if row and all(labelled(each) in row.said for each in given):
+            return True
+        if time.monotonic() >= ends:
+            return False
+        time.sleep(_POLL_S)
+    return True
 
 
 def user_now(store: UserStore, user_id: str, config: TrustDocument, now_ms: int) -> UserNow:
-    """Put together what jobs and people wrote.
+    """What the job wrote, as it holds now: strikes lapse and labels expire.
 
     Args:
-        store: both.
+        store: of the rows.
         user_id: of the user.
         config: the restrictions.
         now_ms: ms since the epoch.
     """
-    row, said = store.row(user_id), store.labels(user_id)
-    labels = effective([*(row.labels if row else ()), *said], now_ms)
+    row = store.row(user_id)
+    labels = effective(row.said if row else (), now_ms)
     strikes = [s for s in (row.strikes if row else ()) if s.expires_ms > now_ms]
     return UserNow(
         user_id=user_id,
         row=row,
         labels=labels,
-        said=said,
         restriction=strictest(labels, strikes, config),
     )
 
@@ -160,8 +216,9 @@ def _print(found: UserNow, now_ms: int) -> None:
         )
     for each in found.labels:
         console.print(f"label         {escape(_words(each))}")
-    for each in found.said:
-        if not each.present and each.name not in {known.name for known in found.labels}:
+    for each in found.row.said if found.row else ():
+        over = each.expires_ms and each.expires_ms <= now_ms
+        if not each.present and not over:
             console.print(f"denied        {escape(_words(each))}")
     if found.restriction:
         reason = escape(found.restriction.reason)
@@ -178,8 +235,19 @@ def _time(ms: int) -> str:
     return f"{dt.datetime.fromtimestamp(ms / 1000, dt.UTC):%Y-%m-%d %H:%M} UTC"
 
 
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)
+def _report(text: str, wait_s: float, *, taken: bool) -> None:
+    if taken:
+        print(text, file=sys.stderr)
+        return
+    print(f"{text}, when the moderation job reads it", file=sys.stderr)
+    if wait_s:
+        print(f"user: it has not within {wait_s:g} s", file=sys.stderr)
+        sys.exit(3)
+
+
+def _now() -> dt.datetime:
+    # To the millisecond, which is what is remembered.
+    return dt.datetime.fromtimestamp(_now_ms() / 1000, dt.UTC)
 
 
 def _now_ms() -> int:

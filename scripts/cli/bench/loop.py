@@ -27,7 +27,8 @@ from operators.moderation_logic import ModerationLogic
 from operators.user_state import Arrived, decode_state, encode_state
 from operators.velocity import Event, VelocityConfig, VelocityRing
 from schemas.features import SINGLE
-from schemas.settings import Settings, load_settings
+from schemas.settings import ROOT, Settings, load_settings
+from schemas.trust import load_trust
 from schemas.upload import decode_upload
 from scripts.cli.bench.uploads import Made, UploadMaker, read_load
 from udfs.banks import content_hash
@@ -91,6 +92,9 @@ class _Value:
     def update(self, value: bytes) -> None:
         self.bytes = value
 
+    def clear(self) -> None:
+        self.bytes = None
+
 
 class BareLoop:
     """The operator's work, without the operator.
@@ -111,6 +115,7 @@ class BareLoop:
             max_batch=1_000_000,
             now_ms=lambda: time.time() * 1000,
             metrics=self.metrics,
+            trust=load_trust(ROOT / settings.cascade.trust),
         )
 
     def run(self, uploads: Sequence[Made], batch: int) -> int:
@@ -216,9 +221,9 @@ def stages(
 
     def state() -> None:
         for _ in range(count):
-            decode_state(encode_state(known, []))
-            encode_state(known, waiting)
-            encode_state(known, [])
+            decode_state(encode_state(known, b"", []))
+            encode_state(known, b"", waiting)
+            encode_state(known, b"", [])
 
     found = {
         "decode": _timed(lambda: [decode_upload(value) for value in values], count),
