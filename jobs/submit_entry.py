@@ -31,6 +31,7 @@ JOBS: Final = {
     "media": _Job("jobs.media", ("operators.media_udf:LookAtMedia",)),
     "rescan": _Job("jobs.rescan", ("operators.rescan:Rescan",)),
     "feedback": _Job("jobs.feedback", ("operators.feedback:Join",)),
+    "tables": _Job("jobs.tables", ()),  # enters no Python
 }
 
 

@@ -8,10 +8,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from kafka import KafkaProducer
 
 from schemas.settings import ROOT, Settings
 from scripts.cli.flink_cluster import FlinkCluster
+from scripts.cli.lake.reading import Lake
 from scripts.cli.processes import wait_until
+from tests import feedback_kit
 from tests.running_cluster import Load, Submitter, counters_never_reset, one_decision_each
 from tests.running_job import BACK_WITHIN_S, RESUMED_WITHIN_S, Answers
 
@@ -143,6 +146,33 @@ def test_dead_processes_lose_nothing(
     answers.settle()
     counters_never_reset(one_decision_each(answers, load), load)
     answers.close()
+
+
+def test_the_tables_are_filled_from_a_cluster(
+    cluster: FlinkCluster, submitter: Submitter, stack_settings: Settings, tmp_path: Path
+) -> None:
+    names = stack_settings.topics
+    warehouse = tmp_path / "lake"
+    submitter.submit(
+        *("--job", "tables", "--parallelism", "1"),
+        SLUICE_TABLES__WAREHOUSE=str(warehouse),
+        SLUICE_TABLES__CHECKPOINT_INTERVAL_MS="1000",
+        SLUICE_TABLES__GROUP_ID=f"{names.decisions}-tables",
+    )
+    assert [job.name for job in cluster.rest.live_jobs()] == ["sluice-tables"]
+    producer = KafkaProducer(bootstrap_servers=stack_settings.kafka.bootstrap)
+    producer.send(names.decisions, feedback_kit.decision()[1], key=b"c1")
+    producer.send(names.verdicts, feedback_kit.verdict()[1], key=b"c1")
+    producer.close()
+    lake = Lake(warehouse.as_uri(), "sluice")
+
+    def rows() -> list[dict[str, object]]:
+        sql = "SELECT v.dt, status, violates FROM decisions JOIN verdicts v USING (content_id)"
+        found: list[dict[str, object]] = lake.query(sql, may_be_empty=True).to_pylist()
+        return found
+
+    assert wait_until(lambda: bool(rows()), timeout_s=60, every_s=0.5)
+    assert rows() == [{"dt": "2026-01-01", "status": "approved", "violates": True}]
 
 
 def test_a_job_that_cannot_be_composed_touches_nothing(

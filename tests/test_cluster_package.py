@@ -7,16 +7,21 @@ import subprocess
 import sys
 import textwrap
 import zipfile
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 
 from jobs.shipped_code import PACKAGES as SHIPPED
+from jobs.submit_entry import JOBS
 from schemas.errors import ConfigError
 from schemas.settings import ROOT, CascadeSettings, Settings, load_settings
 from scripts.cli.flink_config import flat
 from scripts.cli.flink_package import PACKAGES, pack
-from scripts.cli.flink_submit import SubmitError, interpreter, latest_checkpoint
+from scripts.cli.flink_rest import FlinkRest
+from scripts.cli.flink_submit import SubmitError, check_cluster, interpreter, latest_checkpoint
+from scripts.cli.submit import Job
 
 MAGIC = b"\x49\x60\x67\x2d"
 
@@ -248,6 +253,35 @@ def test_interpreters(tmp_path: Path) -> None:
     broken.chmod(0o755)
     with pytest.raises(SubmitError, match="no Python that runs"):
         interpreter(str(broken))
+
+
+class Answering(FlinkRest):
+    """A JobManager with these jars in lib."""
+
+    def __init__(self, *jars: str) -> None:
+        super().__init__("nowhere:0")
+        self.jars = list(jars)
+
+    def overview(self) -> dict[str, Any]:
+        return {"flink-version": version("apache-flink")}
+
+    def class_path(self) -> list[str]:
+        return self.jars
+
+
+def test_a_cluster_is_asked_for_what_the_job_needs() -> None:
+    without = ("flink-python-2.3.0.jar", "flink-sql-connector-kafka-5.0.0-2.2.jar")
+    lake = ("paimon-flink-2.1-1.3.0.jar", "hadoop-client-runtime-3.4.1.jar")
+    assert check_cluster(Answering(*without)) == []
+    with pytest.raises(SubmitError, match=r"has no flink-python-.*copy it there from Flink's opt"):
+        check_cluster(Answering(*without[1:]))
+    with pytest.raises(SubmitError, match=r"has no hadoop-client-api-\*\.jar in lib; copy what is"):
+        check_cluster(Answering(*without, *lake), "tables")
+    assert check_cluster(Answering(*without, *lake, "hadoop-client-api-3.4.1.jar"), "tables") == []
+
+
+def test_the_command_knows_the_jobs_that_can_be_submitted() -> None:
+    assert set(get_args(Job)) == set(JOBS)
 
 
 def test_flat_options() -> None:

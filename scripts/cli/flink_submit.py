@@ -15,9 +15,10 @@ from typing import Final, NamedTuple
 
 from schemas.errors import SluiceError
 from schemas.settings import Settings
+from schemas.tables_conf import warehouse_uri
 from scripts.cli.flink_package import Package, pack
 from scripts.cli.flink_rest import FlinkRest
-from scripts.cli.flink_wheel import CONNECTORS, FLINK_HOME, library
+from scripts.cli.flink_wheel import CONNECTORS, FLINK_HOME, TABLES, library
 
 ARCHIVE: Final = "python-environment"
 """Folder that an archive of a Python environment is unpacked into."""
@@ -26,6 +27,7 @@ _SUBMITTED: Final = re.compile(r"JobID ([0-9a-f]{32})")
 _METADATA_MAGIC: Final = (0x4960672D).to_bytes(4, "big")
 _KAFKA: Final = "flink-sql-connector-kafka-"
 _RUNNER: Final = "flink-python-"
+_LAKE: Final = ("paimon-flink-", "hadoop-client-api-", "hadoop-client-runtime-")
 
 
 class SubmitError(SluiceError):
@@ -89,8 +91,8 @@ def archived_interpreter(archive: str) -> Interpreter:
     return Interpreter(f"{ARCHIVE}/bin/python", "", archive)
 
 
-def check_cluster(rest: FlinkRest) -> list[str]:
-    """Look whether a cluster can run our jobs; gives URLs of jars that must come with them.
+def check_cluster(rest: FlinkRest, job: str = "moderation") -> list[str]:
+    """Look whether a cluster can run a job; gives URLs of jars that must come with it.
 
     Raises:
         SubmitError: saying what is wrong with the cluster.
@@ -105,12 +107,26 @@ def check_cluster(rest: FlinkRest) -> list[str]:
             f"the cluster has no {_RUNNER}{theirs}.jar in lib; copy it there from Flink's opt"
             " folder (on each machine) and restart the cluster"
         )
+    if job == "tables":
+        _check_lake(there)
     if any(jar.startswith(_KAFKA) for jar in there):
         return []
     jars = sorted(CONNECTORS.glob("*.jar"))
     if not jars:
         raise SubmitError(f"no connector jars in {CONNECTORS}; run scripts/setup")
     return [jar.as_uri() for jar in jars]
+
+
+def _check_lake(there: list[str]) -> None:
+    """Look whether Paimon is on both sides: the plan is made here, and runs there."""
+    if not any(TABLES.glob("*.jar")):
+        raise SubmitError(f"no jars of Paimon in {TABLES}; run scripts/setup --extra tables")
+    missing = [name for name in _LAKE if not any(jar.startswith(name) for jar in there)]
+    if missing:
+        raise SubmitError(
+            f"the cluster has no {', '.join(f'{name}*.jar' for name in missing)} in lib; copy what"
+            f" is in {TABLES} there (on each machine) and restart the cluster"
+        )
 
 
 def checkpoint_folder(rest: FlinkRest, settings: Settings, job: str) -> str:
@@ -165,13 +181,13 @@ def submit(submission: Submission, python: Interpreter | None = None) -> str:
         FlinkError: where the JobManager does not answer.
     """
     rest = FlinkRest(submission.address)
-    jars = check_cluster(rest)
+    jars = check_cluster(rest, submission.job)
     checkpoints = checkpoint_folder(rest, submission.settings, submission.job)
     with tempfile.TemporaryDirectory(prefix="sluice-submit-") as folder:
         package = pack(Path(folder), submission.settings, submission.profile)
         return _flink_run(
             _command(submission, package, python or own_interpreter(), jars),
-            _environment(package, checkpoints, Path(folder)),
+            _environment(submission, package, checkpoints, Path(folder)),
             Path(folder),
         )
 
@@ -211,7 +227,9 @@ def _command(
     return command + [part for jar in jars for part in ("--jar", jar)]
 
 
-def _environment(package: Package, checkpoints: str, scratch: Path) -> dict[str, str]:
+def _environment(
+    submission: Submission, package: Package, checkpoints: str, scratch: Path
+) -> dict[str, str]:
     # What the driver imports is the package, as the tasks will, not what lies about here.
     own = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     # The plan is made here: the client needs the connectors as well.
@@ -225,6 +243,8 @@ def _environment(package: Package, checkpoints: str, scratch: Path) -> dict[str,
         **own,
         **package.environment,
         "SLUICE_FLINK__CHECKPOINT_DIR": checkpoints,
+        # A folder beside the code means this checkout, not the package.
+        "SLUICE_TABLES__WAREHOUSE": warehouse_uri(submission.settings),
     }
 
 

@@ -14,13 +14,18 @@ FLINK_HOME: Final = Path(sysconfig.get_paths()["purelib"]) / "pyflink"
 """The wheel's Flink distribution: bin, conf, lib, opt, plugins."""
 CONNECTORS: Final = ROOT / ".build/jars"
 """Connector jars, as `scripts/setup` fetches them."""
+TABLES: Final = ROOT / ".build/tables"
+"""Paimon and the Hadoop client, as `scripts/setup --extra tables` fetches them."""
 
 
 def jars() -> list[Path]:
-    """Jars of a cluster's `lib`: Flink's own, its Python runner, the connectors.
+    """Jars of a cluster's `lib`: Flink's own, its Python runner, the connectors, the tables'.
 
     The Python runner must be there rather than come with each job: it loads a native library,
-    which a JVM loads for one class loader only, so that a restarted job would fail.
+    which a JVM loads for one class loader only, so that a restarted job would fail. Paimon must
+    be there because its operators are lambdas of its own classes: a TaskManager that does not
+    know these cannot read them (`cannot assign instance of java.lang.invoke.SerializedLambda`).
+    Where it was not fetched, the cluster runs every job but `tables`.
 
     Raises:
         ProcessError: where one of them is missing.
@@ -32,7 +37,7 @@ def jars() -> list[Path]:
         raise ProcessError(f"no Flink in {FLINK_HOME}; run scripts/setup")
     if not connectors:
         raise ProcessError(f"no connector jars in {CONNECTORS}; run scripts/setup")
-    return [*found, *runner, *connectors]
+    return [*found, *runner, *connectors, *sorted(TABLES.glob("*.jar"))]
 
 
 def library(folder: Path) -> None:

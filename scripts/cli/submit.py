@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -13,6 +13,7 @@ from schemas.errors import SluiceError
 from schemas.feedback_job import load_feedback
 from schemas.media_job import load_media
 from schemas.settings import ROOT, load_settings
+from schemas.tables_conf import load_tables, warehouse_uri
 from scripts.cli.cluster import address, options
 from scripts.cli.flink_package import pack
 from scripts.cli.flink_rest import FlinkRest
@@ -34,6 +35,8 @@ from scripts.cli.on_stack import point_at_stack
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
+Job = Literal["moderation", "media", "rescan", "feedback", "tables"]
+"""As `jobs.submit_entry` knows them."""
 _LOOPBACK = ("127.0.0.1:", "localhost:", "[::1]:")
 
 
@@ -47,7 +50,7 @@ def main(
             help="host:port of its REST interface; the local one's if none.",
         ),
     ] = None,
-    job: Annotated[str, typer.Option(help="Which job.")] = "moderation",
+    job: Annotated[Job, typer.Option(help="Which job.")] = "moderation",
     profile: Annotated[
         str, typer.Option(help="A profile of conf/profiles, or the path of a YAML file.")
     ] = "cluster",
@@ -105,13 +108,16 @@ def main(
         load_media(ROOT / settings.media.config)
     elif job == "feedback":
         load_feedback(ROOT / settings.feedback.config)
+    elif job == "tables":
+        load_tables(ROOT / settings.tables.config)
+        _say(f"tables in {warehouse_uri(settings)}")
     if package_only:
         print(pack(package_only, settings, profile).path)
         return
     if make_topics:
         ensure_topics(settings)
     rest = FlinkRest(where)
-    check_cluster(rest)
+    check_cluster(rest, job)
     checkpoints = checkpoint_folder(rest, settings, job)
     savepoint = from_savepoint
     if from_latest_checkpoint:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import Final
 
 from schemas.errors import ConfigError
-from schemas.settings import ROOT
-
-JARS: Final = ROOT / ".build" / "tables"
+from scripts.cli.flink_wheel import TABLES
 
 
 def put_on_class_path() -> None:
@@ -17,8 +14,8 @@ def put_on_class_path() -> None:
     Raises:
         ConfigError: where they are not there.
     """
-    jars = sorted(str(jar) for jar in JARS.glob("*.jar"))
+    jars = sorted(str(jar) for jar in TABLES.glob("*.jar"))
     if not jars:
-        raise ConfigError("no jars of Paimon; run scripts/setup --extra tables", file=str(JARS))
+        raise ConfigError("no jars of Paimon; run scripts/setup --extra tables", file=str(TABLES))
     known = os.environ.get("HADOOP_CLASSPATH")
     os.environ["HADOOP_CLASSPATH"] = ":".join(filter(None, [known, *jars]))
