@@ -108,6 +108,10 @@ class MemoryPart(Part):
     clean: Annotated[int, Field(ge=1, le=1000)] = 8
     """Newest uploads without a violation: to tell a redelivery, a correction, an appeal."""
     violations: Annotated[int, Field(ge=1, le=1000)] = 32
+    recent: Annotated[int, Field(ge=0, le=1000)] = 64
+    """Of either kind so many are remembered, if they are `recent_s` younger than the newest at
+    most: as far as velocity remembers uploads, so that a redelivery reads the same of both."""
+    recent_s: Annotated[int, Field(ge=0, le=86_400)] = 600
     labels: Annotated[int, Field(ge=1, le=1000)] = 32
 
 

@@ -139,7 +139,9 @@ def test_a_bounded_run_decides_everything_and_ends(
     # Nothing more will come: what waited for evidence was decided without it.
     overdue = [d for d in answers.decisions() if d.revision]
     assert {d.user_id for d in overdue} == {"painter"}
-    assert [(d.revision, d.interim, d.degraded) for d in overdue] == [(1, False, ["evidence"])] * 5
+    assert [(d.revision, d.interim) for d in overdue] == [(1, False)] * 5
+    # On a busy machine Redis can miss its time-out.
+    assert all({"evidence"} <= set(d.degraded) <= {"evidence", "redis"} for d in overdue)
     answers.close()
 
 

@@ -23,6 +23,7 @@ from schemas.trust import (
     Decided,
     Labelled,
     LabelSource,
+    MemoryPart,
     Overturned,
     SeverityPoints,
     Strike,
@@ -34,6 +35,7 @@ from schemas.upload import Upload
 from udfs.trust_state import NEVER, Judged, TrustState, content_hash
 
 _DAY_MS: Final = 86_400_000.0
+_TOLD: Final = frozenset({1, 2, 4})
 _TOLD_EACH: Final = 8
 _SEVERITIES: Final[tuple[Severity, ...]] = ("none", "mild", "moderate", "severe")
 _CODES: Final = {name: code for code, name in enumerate(_SEVERITIES)}
@@ -190,13 +192,13 @@ def features(state: TrustState, at_ms: int, config: TrustDocument) -> UserFeatur
 def worth_telling(before: TrustState, after: TrustState) -> bool:
     """Whether readers of the row should hear of a change now.
 
-    Everything but the count of clean uploads is told at once; that one at the first eight, and at
-    every eighth then.
+    Everything but the count of clean uploads is told at once; that one at 1, 2, 4, and at every
+    eighth.
     """
     if before == after:
         return False
     uploads = after.uploads
-    if uploads <= _TOLD_EACH or uploads % _TOLD_EACH == 0:
+    if uploads % _TOLD_EACH == 0 or uploads in _TOLD:
         return True
     return (
         before.totals[1:] != after.totals[1:]
@@ -298,9 +300,9 @@ def _judged(state: TrustState, new: Judged, config: TrustDocument) -> TrustState
     uploads, rejected, overturned, reported = totals
     memory = config.memory
     if new.violates:
-        violations = _kept(violations, new, memory.violations)
+        violations = _kept(violations, new, memory.violations, memory)
     else:
-        clean = _kept(clean, new, memory.clean)
+        clean = _kept(clean, new, memory.clean, memory)
     return TrustState(
         state.created_ms,
         state.verified,
@@ -316,10 +318,22 @@ def _judged(state: TrustState, new: Judged, config: TrustDocument) -> TrustState
     )
 
 
-def _kept(entries: tuple[Judged, ...], new: Judged, most: int) -> tuple[Judged, ...]:
+def _kept(
+    entries: tuple[Judged, ...], new: Judged, most: int, memory: MemoryPart
+) -> tuple[Judged, ...]:
+    """The newest `most`, and beyond them what is recent, as long as that is not too many."""
     if not entries or _entry_order(entries[-1]) < _entry_order(new):
-        return (*entries, new)[-most:]
-    return tuple(sorted((*entries, new), key=_entry_order))[-most:]
+        joined = (*entries, new)
+    else:
+        joined = tuple(sorted((*entries, new), key=_entry_order))
+    if len(joined) <= most:
+        return joined
+    since = joined[-1].at_ms - memory.recent_s * 1000
+    first = max(len(joined) - max(memory.recent, most), 0)
+    last = len(joined) - most
+    while first < last and joined[first].at_ms < since:
+        first += 1
+    return joined[first:]
 
 
 def _labelled(state: TrustState, label: Labelled, most: int) -> TrustState:
