@@ -75,6 +75,11 @@ class ContextRows:
             del self._waiting[:-_MAX_WAITING]
         return added
 
+    @property
+    def waits(self) -> bool:
+        """Whether any mark does."""
+        return bool(self._waiting)
+
     def next_marks(self) -> list[Mark]:
         """Marks for one round trip, oldest first; they wait until they are `sent`."""
         return self._waiting[:_AT_ONCE]

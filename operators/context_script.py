@@ -73,9 +73,10 @@ local function mark_thread(thread, name, toxicity)
   local count = redis.pcall('ZCOUNT', key, whole((now - now % SLOT_MS) * 1024), '+inf')
   if not sane(count) then return end
   if count >= (toxicity >= c.hostile and HOT or CALM) then return end
-  if redis.call('ZADD', key, 'NX', whole(now * 1024 + toxicity), name) == 1 then
+  local added = redis.call('ZADD', key, 'NX', whole(now * 1024 + toxicity), name)
+  if count == 0 and added == 1 then
     redis.call('ZREMRANGEBYSCORE', key, '-inf', whole((now - c.keep) * 1024))
-    redis.call('PEXPIRE', key, c.keep)
+    redis.call('PEXPIRE', key, c.keep + SLOT_MS)
   end
 end
 
@@ -86,8 +87,11 @@ local function mark_community(community, at, name, toxicity)
   if not sane(last) or (last[2] and hash * 2 > tonumber(last[2])) then return end
   local score = hash * 2 + (toxicity >= c.hostile and 1 or 0)
   if redis.call('ZADD', key, 'NX', whole(score), name) == 1 then
-    redis.call('ZREMRANGEBYRANK', key, c.sample, -1)
-    redis.call('PEXPIRE', key, c.bucket * (c.buckets + 2))
+    if last[2] then
+      redis.call('ZREMRANGEBYRANK', key, c.sample, -1)
+    else
+      redis.call('PEXPIRE', key, c.bucket * (c.buckets + 2))
+    end
   end
 end
 

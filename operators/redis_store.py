@@ -103,7 +103,7 @@ class RedisLookups:
             *(f"user:{u}" for u in users),
             *(f"context:{p}" for p in asked.parents),
         ]
-        if not keys and not asked.questions:
+        if not (keys or asked.questions or self._queued or self._queued_users or self._marked):
             return LookupResult({}, {}, self._answered(asked, (), ()))
         found = self._asked(keys, asked)
         if found is None:
@@ -133,6 +133,10 @@ class RedisLookups:
         """Queue marks for the next round trip; where that may be far off, make one."""
         if self._context and self._context.note(marks) and self._quiet:
             self._asked([], _NO_QUESTIONS)
+
+    @property
+    def _marked(self) -> bool:
+        return self._context is not None and self._context.waits
 
     def _answered(
         self, asked: Asked, rows: Sequence[bytes | None], answers: Sequence[bytes]
