@@ -33,6 +33,8 @@ TELLING = {
 STRENGTH = 40.0
 MAX_TOKENS = 16
 PROBES = ("you are an idiot", "hello there", "cheap pills", "i will kill you")
+TRIAL = ["--unchecked", "generated rows"]
+"""Options of a training whose rows nobody checked."""
 
 
 def vocabulary() -> list[str]:

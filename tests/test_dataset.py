@@ -253,8 +253,11 @@ def test_the_command_builds_from_templates_and_feedback(tmp_path: Path) -> None:
     rows = tmp_path / "rows.jsonl"
     rows.write_bytes(b"\n".join(msgspec.json.encode(own) for own in FEEDBACK))
     arguments = ["--config", str(path), "--feedback", str(rows), "--out", str(tmp_path / "out")]
-    done = CliRunner().invoke(app, arguments)
+    done = CliRunner().invoke(app, [*arguments, "--unchecked", "eight rows of a test"])
     assert done.exit_code == 0, done.output
+    manifest = msgspec.json.decode((tmp_path / "out" / build.MANIFEST).read_bytes())
+    excused = {"suite": "feedback", "unchecked": "eight rows of a test"}
+    assert manifest["quality"] == {"rows.jsonl": excused}
     sources = set(pq.read_table(tmp_path / "out" / build.FILE)["source"].to_pylist())
     assert sources == {"templates", "feedback"}
 

@@ -89,7 +89,7 @@ def small_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(small_bert: Path, data_folder: Path, out: Path, *options: str) -> DeepTextScorer:
     arguments = ["--base", str(small_bert), "--data", str(data_folder), "--out", str(out)]
     arguments += ["--batch", "16", "--rate", "3e-3", "--max-tokens", "48", "--threads", "1"]
-    done = CliRunner().invoke(train_text.app, [*arguments, *options])
+    done = CliRunner().invoke(train_text.app, [*arguments, *deep_kit.TRIAL, *options])
     assert done.exit_code == 0, (done.output, done.exception)
     return load(out)
 
@@ -105,6 +105,7 @@ def test_a_model_is_trained_exported_and_served(package: Path) -> None:
     scorer = load(package)
     assert scorer.precision == "int8"
     assert scorer.manifest.training["layers"] == 2
+    assert scorer.manifest.training["quality"]["unchecked"] == deep_kit.TRIAL[1]
     for i, category in enumerate(TEXT_CATEGORIES):
         said = [f"we had some {word} with tea that day" for word in deep_kit.TELLING[category]]
         clean = "we had some bread with tea that day"
@@ -380,6 +381,7 @@ def test_what_cannot_be_gone_on_from_is_refused(
     with pytest.raises(SluiceError, match=r"no weights head\.weight of shape \(3, 32\)"):
         restore.restored(small_bert, package, 3)
     arguments = ["--base", str(small_bert), "--data", str(data_folder), "--out", str(tmp_path)]
+    arguments += deep_kit.TRIAL
     for options, message in (
         (["--from", str(package), "--layers", "2"], "no --layers"),
         (["--most", "edos"], "--most reads SOURCE=ROWS"),

@@ -142,7 +142,7 @@ def test_the_page_and_the_metrics_tell_the_same(runs: dict[str, Done]) -> None:
 
 
 def test_shipped_suites_are_sound_and_name_only_what_there_is() -> None:
-    assert config.names() == ["decisions", "feedback", "training", "uploads"]
+    assert config.names() == ["corpus", "decisions", "feedback", "training", "uploads"]
     for name in config.names():
         suite = config.load(name)
         derived = set(derive.columns_of(suite.reader, [{"parent": -1}]))
@@ -179,7 +179,8 @@ def test_mistakes_in_a_suite_are_reported_where_they_stand(
 
 def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(
-        ConfigError, match="no such suite; there are: decisions, feedback, training, uploads"
+        ConfigError,
+        match="no such suite; there are: corpus, decisions, feedback, training, uploads",
     ):
         config.load("upload")
     with pytest.raises(ConfigError, match="cannot be read"):

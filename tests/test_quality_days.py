@@ -40,7 +40,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     today = dt.datetime.now(dt.UTC).date().isoformat()
     day = ["run", "--out", str(out), "--store", str(folder / "models"), "--day"]
     commands = {
-        "before": [*day, f"{BEFORE}", "--table", "decisions", "--table", "feedback"],
+        "before": [*day, f"{BEFORE}", "--table", "decisions"],
         "good": [*day, f"{GOOD}", "--metrics", str(folder / "good.prom")],
         "bad": [*day, f"{BAD}", "--table", "decisions", "--table", "feedback"],
         "sample": [*day[:1], "--out", str(folder / "sample"), *day[3:], f"{GOOD}", "--rows", "100",
@@ -120,7 +120,7 @@ def test_the_history_tells_runs_apart(runs: Runs) -> None:
     _, said = runs.said["history"]
     lines = [line.split() for line in said.splitlines()[1:]]
     assert [line[:2] for line in lines if line[0] == "feedback"] == [
-        ["feedback", f"{day}"] for day in (BEFORE, GOOD, BAD)
+        ["feedback", f"{day}"] for day in (GOOD, BAD)
     ]
     assert re.search(rf"decisions +{BAD} .* FAILED: .*volume 210\.0", said)
     assert re.search(r"decisions .* FAILED \(open day\): rows 0", said)

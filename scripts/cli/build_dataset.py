@@ -11,6 +11,7 @@ from rich.console import Console
 
 from schemas.errors import SluiceError
 from scripts.cli.dataset import build, config
+from scripts.cli.quality import gate
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -29,24 +30,40 @@ def build_dataset(
     identities: Annotated[
         Path, typer.Option(help="Identities that stand for each other.")
     ] = config.IDENTITIES,
+    unchecked: Annotated[str | None, typer.Option(help=gate.UNCHECKED_HELP)] = None,
 ) -> None:
-    """Build a training set: rows.parquet, manifest.json and DATA_CARD.md.
+    """Build a training set: rows.parquet, manifest.json, DATA_CARD.md and quality.json.
 
     Labels of every set are mapped to the model's categories, unknown where it says nothing.
     Near-duplicates never stand in two splits. The same input and seed give the same rows.
+    Feedback has to have passed its checks (scripts/quality); what is built is checked here.
     """
     console = Console(stderr=True)
     wanted = config.load(settings)
     swaps = config.load_identities(identities)
+    quality = {
+        path.name: gate.require(path, "feedback", unchecked=unchecked) for path in feedback or []
+    }
     console.print("reading")
     examples, unless = build.examples_of(wanted, data, feedback or [])
     console.print(f"{len(examples)} labelled texts: splitting, balancing, checking")
-    manifest = build.write(build.build(examples, unless, wanted, swaps), out, wanted)
+    built = build.build(examples, unless, wanted, swaps)
+    manifest = build.write(built, out, wanted, quality=quality)
     splits = {
         split: sum(own[split] for own in manifest["counts"]["by_source"].values())
         for split in ("train", "dev", "test")
     }
     console.print(f"{out}: " + ", ".join(f"{count} {split}" for split, count in splits.items()))
+    if unchecked is not None:
+        console.print(f"not checked: {unchecked}")
+        return
+    console.print("checking")
+    record = gate.examine_file(out / build.FILE, "training")
+    for check in record.faults:
+        console.print(f"FAULT {check.check}: expected {check.expected}, found {check.observed}")
+    if not record.passed:
+        # The rows stay, to be looked at; no training takes them.
+        raise typer.Exit(1)
 
 
 def main() -> None:

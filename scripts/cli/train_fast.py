@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,6 +30,9 @@ from scripts.cli import (
 from scripts.cli.code_version import code_version
 from scripts.cli.dataset import config
 from scripts.cli.dataset.identity import Swapper
+from scripts.cli.dataset.rows import SPLITS, Row, table
+from scripts.cli.quality import gate
+from scripts.cli.quality.frames import table_of
 from scripts.cli.training_corpus import Corpus
 from scripts.cli.training_data import Example
 from scripts.cli.training_fit import Column
@@ -55,6 +58,7 @@ def train_fast(
     quick: Annotated[
         bool, typer.Option("--quick", help="Fewer steps and resamples: to try, not to ship.")
     ] = False,
+    unchecked: Annotated[str | None, typer.Option(help=gate.UNCHECKED_HELP)] = None,
 ) -> None:
     """Train the fast text tier on one core, in a few minutes.
 
@@ -80,7 +84,14 @@ def train_fast(
         ),
     ]
     scorer = train(
-        examples, templates, out, seed=seed, quick=quick, console=console, evaluation=data
+        examples,
+        templates,
+        out,
+        seed=seed,
+        quick=quick,
+        console=console,
+        evaluation=data,
+        check=lambda corpus: checked(corpus, unchecked),
     )
     natural = scorer.manifest.metrics["natural"]
     console.print(
@@ -100,6 +111,7 @@ def train(
     quick: bool,
     console: Console,
     evaluation: Path | None = None,
+    check: Callable[[Corpus], dict[str, Any]] | None = None,
 ) -> FastTextScorer:
     """Train on the examples and the templates, measure, write, and load what was written.
 
@@ -111,9 +123,10 @@ def train(
         quick: fewer steps and resamples, and no comparison run.
         console: for progress.
         evaluation: folder that may hold sets that are only evaluated on.
+        check: of the rows before anything is fitted; gives what the manifest says about it.
 
     Raises:
-        SluiceError: a category has too few examples.
+        SluiceError: a category has too few examples, or the rows fail the check.
     """
     started = time.monotonic()
     steps = QUICK_STEPS if quick else FULL_STEPS
@@ -123,6 +136,7 @@ def train(
         rows, templates.presumed_clean_unless, config.load().holdout
     )
     console.print(f"{len(corpus.texts)} texts, {ones.nnz / 1e6:.1f}M features")
+    quality = {} if check is None else {"quality": check(corpus)}
     grown, grown_ones = training_corpus.grown(
         corpus, ones, seed=seed, swapper=Swapper(config.load_identities())
     )
@@ -140,7 +154,7 @@ def train(
             grown, grown_ones, corpus, seed=seed
         )
     metrics["speed"] = training_report.speed(scorer, corpus.texts)
-    training = _provenance(corpus, calibrations, seed=seed, quick=quick)
+    training = {**_provenance(corpus, calibrations, seed=seed, quick=quick), **quality}
     training_model.save(
         scorer, out, training=msgspec.to_builtins(training), metrics=msgspec.to_builtins(metrics)
     )
@@ -149,6 +163,47 @@ def train(
     (out / "MODEL_CARD.md").write_text(model_card.render(manifest), "utf-8")
     console.print(f"took {time.monotonic() - started:.0f} s")
     return written
+
+
+def checked(corpus: Corpus, unchecked: str | None) -> dict[str, Any]:
+    """Check the rows of a corpus by the suite `corpus`; gives what the manifest says about it.
+
+    Args:
+        corpus: before any copies are made.
+        unchecked: why the rows are taken in any case; None: they are not.
+
+    Raises:
+        UncheckedRowsError: they fail.
+    """
+    if unchecked is not None:
+        return gate.excused("corpus", unchecked)
+    rows = table(
+        [
+            Row(
+                id=number,
+                text=text,
+                source=source,
+                language="und",
+                split=SPLITS[part],
+                labels=tuple(None if np.isnan(label) else int(label) for label in labels),
+                weights=tuple(weights),
+                pattern=pattern,
+            )
+            for number, (text, source, part, labels, weights, pattern) in enumerate(
+                zip(
+                    corpus.texts,
+                    corpus.sources.tolist(),
+                    corpus.part.tolist(),
+                    corpus.labels.tolist(),
+                    corpus.weights.tolist(),
+                    corpus.patterns,
+                    strict=True,
+                )
+            )
+        ]
+    ).to_pylist()
+    places = [f"row {row['id']}" for row in rows]
+    return gate.require_sound(table_of(rows, places, "training"), "corpus")
 
 
 def _fit(corpus: Corpus, ones: sp.csr_matrix, steps: int, console: Console) -> list[Column]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -16,9 +16,11 @@ from rich.console import Console
 
 from schemas.errors import SluiceError
 from schemas.settings import CONF
+from scripts.cli.dataset.build import FILE
 from scripts.cli.evaluate import sets
 from scripts.cli.fusion_training import card, grow
 from scripts.cli.fusion_training.simulate import Population, joined
+from scripts.cli.quality import gate
 from scripts.cli.training_model import today
 from udfs.contracts import Fusion, Scorer, Signals
 from udfs.fusion import LinearFusion
@@ -57,12 +59,16 @@ def train_fusion(
     ),
     copies: Annotated[int, typer.Option(min=1, help="Simulated authors of each text.")] = COPIES,
     seed: Annotated[int, typer.Option(help="Of every draw.")] = 7,
+    unchecked: Annotated[str | None, typer.Option(help=gate.UNCHECKED_HELP)] = None,
 ) -> None:
     """Train the fusion by boosted trees on real texts of simulated authors, in half a minute.
 
     Writes forest.npz, manifest.json and MODEL_CARD.md. The card says what is assumed.
     """
     console = Console(stderr=True)
+    path = Path(dataset)
+    rows = path / FILE if path.is_dir() else path
+    quality = gate.require(rows, "training", unchecked=unchecked)
     fitted = sets.read(dataset, None, split="dev", held_out=False)
     measured = sets.read(dataset, None, split="test", held_out=False)
     fusion = train(
@@ -75,6 +81,7 @@ def train_fusion(
         copies=copies,
         seed=seed,
         console=console,
+        quality=quality,
     )
     console.print(f"{out}: {fusion.manifest.version}, {fusion.manifest.trees} trees")
 
@@ -90,6 +97,7 @@ def train(
     copies: int,
     seed: int,
     console: Console,
+    quality: Mapping[str, Any] | None = None,
 ) -> LightGbmFusion:
     """Grow, check, measure, write, and load what was written.
 
@@ -103,6 +111,7 @@ def train(
         copies: authors of each text.
         seed: of every draw.
         console: for progress.
+        quality: what the checks of the texts said, for the manifest.
 
     Raises:
         SluiceError: labels of both kinds are missing, or the compiled trees give other
@@ -145,6 +154,7 @@ def train(
         "sources": {name: fitted.sources.count(name) for name in sorted(set(fitted.sources))},
         "scorer": f"{scorer.name} {scorer.version}",
         "population": msgspec.to_builtins(population),
+        **({"quality": dict(quality)} if quality else {}),
         "versions": {"lightgbm": lightgbm.__version__, "numpy": np.__version__},
     }
     manifest = msgspec.structs.replace(

@@ -17,6 +17,7 @@ from scripts.cli import training_model
 from scripts.cli.code_version import code_version
 from scripts.cli.dataset import build
 from scripts.cli.deep import base, data
+from scripts.cli.quality import gate
 from udfs.deep_manifest import Precision
 from udfs.model_package import MANIFEST
 
@@ -82,6 +83,7 @@ def train_text(
         str, typer.Option(help="Precisions that the package gets, with commas between.")
     ] = "int8,fp16,fp32",
     threads: Annotated[int, typer.Option(help="0: all cores.")] = 0,
+    unchecked: Annotated[str | None, typer.Option(help=gate.UNCHECKED_HELP)] = None,
 ) -> None:
     """Fine-tune, export to ONNX, calibrate, measure, and write a model package.
 
@@ -102,6 +104,7 @@ def train_text(
         raise SluiceError("--from keeps layers and vocabulary: no --layers, --vocabulary, --fresh")
     precisions = precisions_of(ship)
     folder = base.resolve(base_model)
+    quality = gate.require(data_folder / build.FILE, "training", unchecked=unchecked)
     say(f"reading {data_folder}")
     splits = data.read(data_folder, ("train", "dev", "test"))
     if rows is not None:
@@ -135,6 +138,7 @@ def train_text(
         + (f" --most {most}" if most else ""),
         **facts,
         **provenance(data_folder, origin or teacher),
+        "quality": quality,
         "base": f"{base_model}: {facts['base']}",
     }
     manifest = finish(exported, splits, training=facts, seed=seed, say=say)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -121,8 +121,17 @@ def build(
     return Built(rows, facts)
 
 
-def write(built: Built, out: Path, config: DatasetConfig) -> dict[str, Any]:
-    """Write the rows, the manifest and the data card; gives the manifest."""
+def write(
+    built: Built, out: Path, config: DatasetConfig, quality: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Write the rows, the manifest and the data card; gives the manifest.
+
+    Args:
+        built: what to write.
+        out: folder.
+        config: that it was built by.
+        quality: by file of feedback, what its checks said.
+    """
     out.mkdir(parents=True, exist_ok=True)
     part = out / f".{FILE}.part"
     pq.write_table(table(built.rows), part, compression="zstd")
@@ -138,6 +147,7 @@ def write(built: Built, out: Path, config: DatasetConfig) -> dict[str, Any]:
         "rows": len(built.rows),
         "licences": {name: licences.get(name, "the platform's own") for name in sources},
         **built.facts,
+        **({"quality": dict(quality)} if quality else {}),
         "config": config.model_dump(mode="json"),
     }
     text = msgspec.json.format(msgspec.json.encode(manifest)) + b"\n"

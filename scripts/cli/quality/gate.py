@@ -43,7 +43,7 @@ def digest(path: Path) -> str:
 
 
 def require(
-    path: Path, suite: str, *, unchecked: str | None = None, results: Path = history.OUT
+    path: Path, suite: str, *, unchecked: str | None = None, results: Path | None = None
 ) -> dict[str, Any]:
     """Refuse rows whose newest result is a failure, and rows without one.
 
@@ -51,7 +51,7 @@ def require(
         path: of the rows.
         suite: that they have to pass.
         unchecked: why they are taken in any case; None: they are not.
-        results: folder of the history.
+        results: folder of the history; None: the usual one.
 
     Returns:
         What the lineage says about it: the suite, and `passed` or the reason.
@@ -61,14 +61,14 @@ def require(
         ConfigError: the history is damaged.
     """
     if unchecked is not None:
-        return _excused(suite, unchecked)
+        return excused(suite, unchecked)
     try:
         own = digest(path)
     except OSError as error:
         raise UncheckedRowsError(f"{path}: cannot be read: {error.strerror}") from None
     found = [
         record
-        for place in (path.with_name(BESIDE), results)
+        for place in (path.with_name(BESIDE), results or history.OUT)
         for record in history.read(place)
         if record.suite == suite and own in {file.sha256 for file in record.files}
     ]
@@ -126,14 +126,12 @@ def examine_file(path: Path, suite: str) -> QualityRecord:
     return record
 
 
-def require_sound(table: Table, suite: str, *, unchecked: str | None = None) -> dict[str, Any]:
+def require_sound(table: Table, suite: str) -> dict[str, Any]:
     """Check rows that are in no file, and refuse them where they fail.
 
     Raises:
         UncheckedRowsError: naming what failed.
     """
-    if unchecked is not None:
-        return _excused(suite, unchecked)
     record = examine(table, suite)
     if not record.passed:
         raise UncheckedRowsError(
@@ -143,7 +141,12 @@ def require_sound(table: Table, suite: str, *, unchecked: str | None = None) -> 
     return {"suite": suite, "rows": record.rows, "passed": True}
 
 
-def _excused(suite: str, reason: str) -> dict[str, Any]:
+def excused(suite: str, reason: str) -> dict[str, Any]:
+    """What the lineage says of rows that are taken without a result.
+
+    Raises:
+        UncheckedRowsError: no reason is given.
+    """
     if not reason.strip():
         raise UncheckedRowsError("--unchecked wants a reason; it stands in the lineage")
     return {"suite": suite, "unchecked": reason.strip()}
