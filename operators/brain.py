@@ -44,6 +44,10 @@ class Brain(Protocol):
         """Hand a user's row on to those who read it outside."""
         ...
 
+    def flush(self) -> None:
+        """Write what was handed on, where the next batch may be far off."""
+        ...
+
     def erased_until_ms(self, user_id: str) -> int:
         """Until when what the user sent leaves no trace; 0 where nobody erased them."""
         ...

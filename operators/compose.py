@@ -175,6 +175,10 @@ class LiveCascade:
         """See `Cascade.remember_user`."""
         self.cascade.remember_user(user_id, row)
 
+    def flush(self) -> None:
+        """See `Cascade.flush`."""
+        self.cascade.flush()
+
     def erased_until_ms(self, user_id: str) -> int:
         """See `operators.brain.Brain.erased_until_ms`."""
         erased = self._erased

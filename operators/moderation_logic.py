@@ -206,6 +206,7 @@ class ModerationLogic:
             said = labelled(word) if isinstance(word, LabelGiven) else word
             if said.at_ms > self._brain.erased_until_ms(key):
                 self._trust.told(memory, key, said)
+                self._brain.flush()
         self._keep(key, memory, state)
 
     def _join(
@@ -382,6 +383,7 @@ class ModerationLogic:
             return [(letter,)]
         for (memory, item), outcome in zip(batch, outcomes, strict=True):
             trust.decided(memory, item, outcome)
+        self._brain.flush()
         self._batches.add()
         self._batch_size.observe(len(batch))
         self._batch_time.observe((time.perf_counter() - started) * 1e3)

@@ -129,6 +129,13 @@ class RedisLookups:
             self._queued_users.pop(next(iter(self._queued_users)))
         self._queued_users[user_id] = row
 
+    def flush(self) -> None:
+        """Write users' rows that wait, where the next round trip may be far off."""
+        if self._queued_users and (
+            self._quiet or self._monotonic() - self._fetched_s > _QUIET_S
+        ):
+            self._asked([], _NO_QUESTIONS)
+
     def note(self, marks: Sequence[Mark]) -> None:
         """Queue marks for the next round trip; where that may be far off, make one."""
         if self._context and self._context.note(marks) and self._quiet:
@@ -206,6 +213,9 @@ class NoLookups:
 
     def remember_user(self, user_id: str, row: UserRow) -> None:
         """Keep nothing."""
+
+    def flush(self) -> None:
+        """Write nothing."""
 
     def note(self, marks: Sequence[Mark]) -> None:
         """Keep nothing."""

@@ -136,6 +136,20 @@ class Live:
         self.answers.until(complete, timeout_s=30)
         return [found[cid] for cid in ids]
 
+    def decide_as(self, user: str, text: str) -> Decision:
+        """Upload the text as that user."""
+        cid = f"c{next(self._numbers)}"
+        upload = payload(cid, user, text=text, created_at=now().isoformat())
+        publish(self.settings, [line(upload, user.encode())])
+        found: list[Decision] = []
+
+        def complete(answers: Answers) -> bool:
+            found[:] = [d for d in answers.decisions() if d.content_id == cid]
+            return bool(found)
+
+        self.answers.until(complete, timeout_s=30)
+        return found[0]
+
     def look_at(self, pdq: str) -> list[Decision]:
         """Upload pictures of one hash as several users, evidence and all; gives what is final."""
         ids = {f"c{number}": f"u{number}" for number in itertools.islice(self._numbers, USERS)}

@@ -91,6 +91,9 @@ class FakeBrain:
     def remember_user(self, user_id: str, row: UserRow) -> None:
         self.told.append((user_id, row))
 
+    def flush(self) -> None:
+        """Nothing waits."""
+
     def erased_until_ms(self, user_id: str) -> int:
         return self.erased.get(user_id, 0)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 import urllib.request
 from collections.abc import Iterator
 
@@ -10,11 +11,15 @@ import pytest
 from kafka import KafkaProducer
 
 from schemas.control import ControlKind, ControlMessage
-from schemas.settings import Settings
+from schemas.settings import ROOT, Settings
+from schemas.trust import load_trust
+from schemas.user_events import LabelGiven
 from scripts.cli.control_topic import ControlTopic, now
+from scripts.cli.erase_state import forget_state
 from scripts.cli.kafka_topics import client_options, delete_topics, ensure_topics
 from scripts.cli.local_stack import Stack
 from scripts.cli.processes import wait_until
+from scripts.cli.user import say
 from tests.conftest import settings_on
 from tests.control_kit import POLICY, SUBTASKS, USERS, VERSION, ZOO, Live, Said, digest, rules
 from tests.test_control_command import WIDER_POLICY
@@ -104,6 +109,27 @@ def test_a_new_keyword_is_live_on_every_subtask_within_5_seconds(live: Live) -> 
     assert "rules" in listed
     assert "zebras bite" in listed
     assert live.control("show", "rules").out == rules("one", "zebra")
+
+
+def test_what_is_said_about_a_user_acts_on_the_next_upload_and_an_erasure_forgets_it(
+    live: Live,
+) -> None:
+    settle_s = load_trust(ROOT / "conf/trust.yaml").settle_ms / 1000
+    assert live.decide_as("somebody", "good morning").action == "allow"
+    given = LabelGiven(user_id="somebody", name="suspended", reason="fraud", by="anna", at=now())
+    assert say(live.settings, [given], 20)  # it is in the row that the job writes
+    time.sleep(settle_s)
+    barred = live.decide_as("somebody", "good morning again")
+    assert (barred.action, barred.severity, barred.stage) == ("remove", "none", "policy")
+    assert barred.reason == "The account is restricted: This account is suspended."
+    assert barred.features["uploads"] == 1
+    until = now()
+    said = forget_state(live.settings, "somebody", until)
+    assert said == {"published": True, "subtasks": SUBTASKS, "answered": SUBTASKS}
+    time.sleep(settle_s)
+    fresh = live.decide_as("somebody", "good evening")
+    assert fresh.action == "allow"
+    assert (fresh.features["uploads_1d"], "uploads" in fresh.features) == (1, False)
 
 
 def test_a_wrong_file_is_refused_locally_and_nothing_is_published(live: Live) -> None:

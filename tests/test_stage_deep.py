@@ -93,6 +93,9 @@ class Store:
     def remember(self, content_hash: str, assessment: CachedAssessment) -> None:
         self.rows[content_hash] = assessment
 
+    def flush(self) -> None:
+        """Nothing waits."""
+
     def remember_user(self, user_id: str, row: UserRow) -> None:
         """Keeps no users."""
 

@@ -168,6 +168,25 @@ def test_what_the_job_wrote_is_shown(store: UserStore, capsys: pytest.CaptureFix
 
 
 @pytest.mark.stack
+def test_readers_have_a_row_although_no_upload_comes(store: UserStore) -> None:
+    """Rows travel with the lookups of the next batch, which may be hours away."""
+    lookups = RedisLookups(RedisSettings(url=store._url, timeout_ms=1000))
+    found = row(replay([Decided(content_id="c1", at_ms=NOW)], CONFIG), NOW, CONFIG)
+    lookups.remember_user("u9", found)
+    assert store.row("u9") is None
+    lookups.flush()
+    assert store.row("u9") == found
+    # Where batches follow each other the next one takes it.
+    lookups.fetch(["0" * 64], [], [])
+    lookups.fetch(["0" * 64], [], [])
+    lookups.remember_user("u8", found)
+    lookups.flush()
+    assert store.row("u8") is None
+    lookups.fetch(["0" * 64], [], [])
+    assert store.row("u8") == found
+
+
+@pytest.mark.stack
 def test_mistakes_are_sentences(store: UserStore) -> None:
     for arguments, sentence in (
         (["label", "u1", "Not a name", "--reason", "x"], "user: $.name"),

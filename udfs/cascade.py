@@ -287,6 +287,10 @@ class Cascade:
         """Hand a user's row on to those who read it outside."""
         self._store.remember_user(user_id, row)
 
+    def flush(self) -> None:
+        """Write what readers outside wait for, where the next batch may be far off."""
+        self._store.flush()
+
     def moderate(self, batch: Sequence[Item], now_ms: float) -> list[Outcome]:
         """Decide a batch.
 

@@ -322,6 +322,10 @@ class Lookups(Protocol):
         """Queue a user's row, for readers outside. The newest of a user is written."""
         ...
 
+    def flush(self) -> None:
+        """Write queued users' rows now, where the next round trip may be far off."""
+        ...
+
     def note(self, marks: Sequence[Mark]) -> None:
         """Queue what a batch says about its surroundings. The same mark twice counts once."""
         ...
