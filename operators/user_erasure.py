@@ -20,6 +20,8 @@ def erase_user_keys(
     """Delete the keys of a user and of the user's contents; gives how many there were, by kind.
 
     `hash:` rows know no user: they say what was found in a text, whoever wrote it, and expire.
+    Threads and communities (`thread:`, `sample:`, `baseline:`) know hashes of content ids and
+    sums, and expire within 26 hours.
 
     Raises:
         DependencyUnavailableError: where Redis does not answer.
