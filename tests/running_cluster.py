@@ -80,14 +80,22 @@ class Load:
         per_second: how many.
         users: how many take turns.
         first: number of the first upload, where another load came before.
+        answers: each user answers to a content of their own, `parent-of-USER`.
     """
 
     def __init__(
-        self, settings: Settings, *, per_second: int = 100, users: int = 20, first: int = 0
+        self,
+        settings: Settings,
+        *,
+        per_second: int = 100,
+        users: int = 20,
+        first: int = 0,
+        answers: bool = False,
     ) -> None:
         self._settings = settings
         self._pause_s = 1 / per_second
         self._users = users
+        self._answers = answers
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self.sent = first
@@ -114,7 +122,9 @@ class Load:
                 if self._stop.wait(self._pause_s):
                     break
                 user = self.user(number)
-                value = payload(f"c{number}", user, text=f"a friendly note, number {number}")
+                more = {"parent_content_id": f"parent-of-{user}"} if self._answers else {}
+                text = f"a friendly note, number {number}"
+                value = payload(f"c{number}", user, text=text, **more)
                 while not publisher.send(publisher.prepare(line(value, user.encode()))):
                     time.sleep(0.05)
                 self.sent = number + 1

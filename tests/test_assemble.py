@@ -10,7 +10,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from schemas.decision import VOLATILE_FIELDS, Audit, Decision, Evidence, moderation_id
+from schemas.decision import (
+    VOLATILE_FIELDS,
+    Audit,
+    Decision,
+    Enforcement,
+    Evidence,
+    Feedback,
+    ReviewItem,
+    moderation_id,
+)
 from schemas.features import ThreadContext, UserFeatures
 from schemas.upload import decode_upload
 from tests.policy_kit import (
@@ -155,8 +164,12 @@ def test_a_redelivery_differs_in_volatile_fields_alone() -> None:
         found = outcome(given=known, late_ms=late_ms)
         assert found.review is not None
         assert found.enforcement is not None
-        for record in (found.review, found.enforcement, *found.feedback):
-            assert record.broker_timestamp == NOW_MS
+        records: list[ReviewItem | Enforcement | Feedback] = [
+            found.review,
+            found.enforcement,
+            *found.feedback,
+        ]
+        assert {record.broker_timestamp for record in records} == {NOW_MS}
         assert found.feedback
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -51,12 +50,11 @@ def test_a_slow_redis_holds_nothing_up_and_mixes_nothing_up(
 ) -> None:
     """Answers come after the time-out: too late for their batch, and never taken for another's."""
     answers = Answers(stack_settings)
-    load = Load(stack_settings)
-    reputations = {load.user(number): 40.0 + number for number in range(20)}
+    load = Load(stack_settings, answers=True)
+    heated = {load.user(number): 300 + number for number in range(20)}
     with redis.Redis.from_url(stack.redis_url) as client:
-        for user, reputation in reputations.items():
-            row = {"known": True, "uploads": 100, "reputation": reputation}
-            client.set(f"user:{user}", json.dumps(row))
+        for user, thousandths in heated.items():
+            client.set(f"context:parent-of-{user}", f"1000:{thousandths}:0,")
     with SlowProxy(stack.redis) as proxy:
         # Long enough not to take a busy test machine for a slow Redis.
         env = {
@@ -103,7 +101,7 @@ def test_a_slow_redis_holds_nothing_up_and_mixes_nothing_up(
     assert sum("redis" in tags for tags in degraded) > len(slow) / 2
     for decision in answers.decisions():
         if not decision.degraded:
-            assert decision.features["reputation"] == reputations[decision.user_id]
+            assert decision.features["parent_toxicity"] == heated[decision.user_id] / 1000
     answers.close()
 
 
