@@ -315,7 +315,9 @@ def test_stages() -> None:
 def test_features_tell_what_was_used() -> None:
     found = signals(
         velocity=velocity((4, 2), (30, 9, 3)),
-        user=UserFeatures(known=True, uploads=12, violations=1, toxicity_rate=1 / 3),
+        user=UserFeatures(
+            known=True, uploads=12, violations=1, toxicity_rate=1 / 3, strike_weight=2
+        ),
         context=ThreadContext(parent_toxicity=0.12345),
         evasion=2 / 3,
     )
@@ -323,6 +325,7 @@ def test_features_tell_what_was_used() -> None:
     assert features["uploads_10s"] == 4
     assert features["distinct_texts_1h"] == 9
     assert (features["toxicity_rate"], features["evasion"]) == (0.333, 0.667)
+    assert features["strikes"] == 2
     assert (features["parent_toxicity"], features["account_age_days"]) == (0.123, 900.0)
     assert features["fused_spam"] > CLEAN["spam"]
     assert not {"community_baseline", "community_uploads", "thread_posts"} & set(features)

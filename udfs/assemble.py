@@ -288,6 +288,8 @@ def features_of(signals: Signals, fused: Mapping[str, float]) -> dict[str, float
         features["violations"] = user.violations
         features["toxicity_rate"] = round(user.toxicity_rate, 3)
         features["report_rate"] = round(user.report_rate, 3)
+    if user.strike_weight:
+        features["strikes"] = round(user.strike_weight, 3)
     if signals.upload.account.created_at is not None:
         features["account_age_days"] = round(account_age_days(signals) or 0.0, 3)
     context = signals.context
