@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from schemas.banks import banks_json_schema
+from schemas.campaign_job import campaigns_json_schema
 from schemas.feedback_job import feedback_json_schema
 from schemas.fusion import fusion_json_schema
 from schemas.media_banks import media_banks_json_schema
@@ -30,6 +31,7 @@ SCHEMAS: Final[dict[str, Callable[[], dict[str, Any]]]] = {
     "tables": tables_json_schema,
     "legal_holds": holds_json_schema,
     "feedback": feedback_json_schema,
+    "campaigns": campaigns_json_schema,
     "trust": trust_json_schema,
 }
 """What makes the schema of `conf/NAME.yaml`."""

@@ -209,6 +209,14 @@ class FeedbackSettings(_Section):
     checkpoint_interval_ms: Positive = 10_000
 
 
+class CampaignsSettings(_Section):
+    """The campaigns job. What it takes for a campaign is in a file of its own."""
+
+    config: Path = Path("conf/campaigns.yaml")
+    group_id: str = "sluice-campaigns"
+    checkpoint_interval_ms: Positive = 10_000
+
+
 class TablesSettings(_Section):
     """The analyst tables. How they are kept, and for how long, is in a file of its own."""
 
@@ -257,6 +265,7 @@ class Settings(BaseSettings):
     media: MediaSettings = MediaSettings()
     tables: TablesSettings = TablesSettings()
     feedback: FeedbackSettings = FeedbackSettings()
+    campaigns: CampaignsSettings = CampaignsSettings()
     quality: QualitySettings = QualitySettings()
 
     @property

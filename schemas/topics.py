@@ -28,6 +28,7 @@ class Topics(NamedTuple):
     control_acks: str
     dead_letters: str
     rescan: str
+    campaigns: str
     quality: str
 
     @property

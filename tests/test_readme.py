@@ -43,7 +43,7 @@ WITHOUT_EXAMPLE = {
     # An upload, once for all of them.
     "content_image", "content_video", "rescan",
     # Their pages have them: docs/MEDIA.md, docs/FEEDBACK.md and docs/TRUST.md.
-    "evidence", "reports", "verdicts", "appeals", "user_events",
+    "evidence", "reports", "verdicts", "appeals", "campaigns", "user_events",
     # Nothing reads or writes it yet.
     "shadow",
 }  # fmt: skip

@@ -12,6 +12,7 @@ import msgspec
 import typer
 
 from schemas import conf_schemas
+from schemas.campaign import Campaign
 from schemas.control import ControlAck, ControlMessage
 from schemas.dead_letter import DeadLetter
 from schemas.decision import Audit, Decision, Enforcement, Feedback, ReviewItem
@@ -41,6 +42,7 @@ RECORDS: Final[dict[str, type[msgspec.Struct]]] = {
     "audit": Audit,
     "evidence": MediaEvidence,
     "dead-letter": DeadLetter,
+    "campaign": Campaign,
     "control": ControlMessage,
     "control-ack": ControlAck,
     "quality": QualityRecord,
