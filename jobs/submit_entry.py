@@ -31,6 +31,10 @@ JOBS: Final = {
     "media": _Job("jobs.media", ("operators.media_udf:LookAtMedia",)),
     "rescan": _Job("jobs.rescan", ("operators.rescan:Rescan",)),
     "feedback": _Job("jobs.feedback", ("operators.feedback:Join",)),
+    "campaigns": _Job(
+        "jobs.campaigns",
+        ("operators.campaigns:Sign", "operators.campaigns:Count", "operators.campaigns:Register"),
+    ),
     "tables": _Job("jobs.tables", ()),  # enters no Python
 }
 

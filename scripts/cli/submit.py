@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from operators.compose import compose_cascade
+from schemas.campaign_job import load_campaigns
 from schemas.errors import SluiceError
 from schemas.feedback_job import load_feedback
 from schemas.media_job import load_media
@@ -35,7 +36,7 @@ from scripts.cli.on_stack import point_at_stack
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
-Job = Literal["moderation", "media", "rescan", "feedback", "tables"]
+Job = Literal["moderation", "media", "rescan", "feedback", "campaigns", "tables"]
 """As `jobs.submit_entry` knows them."""
 _LOOPBACK = ("127.0.0.1:", "localhost:", "[::1]:")
 
@@ -108,6 +109,8 @@ def main(
         load_media(ROOT / settings.media.config)
     elif job == "feedback":
         load_feedback(ROOT / settings.feedback.config)
+    elif job == "campaigns":
+        load_campaigns(ROOT / settings.campaigns.config)
     elif job == "tables":
         load_tables(ROOT / settings.tables.config)
         _say(f"tables in {warehouse_uri(settings)}")
