@@ -9,9 +9,17 @@ from typing import Final
 
 from pyflink.table import StreamTableEnvironment
 
-from operators.feedback import Join
+from operators.feedback import Join, erased_state
+from operators.feedback_erased import PREFIX
 from operators.kafka_tables import sink_ddl, source_ddl
-from operators.keyed_stream import arrived_row, keyed_in_jvm, routed_row, write_routed
+from operators.keyed_stream import (
+    arrived_row,
+    keyed_in_jvm,
+    raw_bytes,
+    routed_row,
+    stream_of,
+    write_routed,
+)
 from schemas.feedback_job import load_feedback
 from schemas.settings import ROOT, Settings
 
@@ -29,6 +37,7 @@ SELECT
   )
 FROM said
 """
+_ERASURES: Final = f"SELECT k, v FROM control WHERE CAST(k AS STRING) LIKE '{PREFIX}%'"  # noqa: S608 - of our own
 
 
 def job_settings(settings: Settings, *, local: bool) -> Settings:
@@ -78,8 +87,18 @@ def build(t_env: StreamTableEnvironment, settings: Settings, *, bounded: bool = 
         arrived_row(),
         "said-by-content",
     )
+    t_env.execute_sql(
+        source_ddl(
+            "control", [topics.control], settings.kafka, bounded=bounded, start="earliest-offset"
+        )
+    )
+    messages = t_env.sql_query(_ERASURES)
+    erasures = stream_of(t_env, messages, [raw_bytes(), raw_bytes()], "erasures").broadcast(
+        erased_state()
+    )
     joined = (
-        said.process(
+        said.connect(erasures)
+        .process(
             Join(settings, config, bounded=bounded),
             output_type=routed_row(),
         )

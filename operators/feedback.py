@@ -1,4 +1,7 @@
-"""The Flink shell of the feedback job: a keyed function around `FeedbackLogic`."""
+"""The Flink shell of the feedback job: a keyed function around `FeedbackLogic`.
+
+Its second input is the broadcast control stream, of which erasures of users are obeyed.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,8 @@ from typing import Any, Final
 
 from pyflink.common import Row, Time
 from pyflink.common.typeinfo import Types
-from pyflink.datastream import KeyedProcessFunction, RuntimeContext
-from pyflink.datastream.state import StateTtlConfig, ValueStateDescriptor
+from pyflink.datastream import KeyedBroadcastProcessFunction, RuntimeContext
+from pyflink.datastream.state import MapStateDescriptor, StateTtlConfig, ValueStateDescriptor
 
 from operators.feedback_logic import Arrival, FeedbackLogic, Step
 from operators.flink_counters import FlinkCounters
@@ -26,7 +29,12 @@ _TIMER_STEP_MS: Final = 100
 """Timers are rounded up to it, so that what comes together is looked at together."""
 
 
-class Join(KeyedProcessFunction):  # type: ignore[misc]  # pyflink ships no types
+def erased_state() -> MapStateDescriptor:
+    """Descriptor of the broadcast state: erasures in force by their key."""
+    return MapStateDescriptor("erased", Types.STRING(), Types.PICKLED_BYTE_ARRAY())
+
+
+class Join(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink ships no types
     """Decisions, audit records and what people say in, rows of (topic, key, value) out.
 
     Args:
@@ -62,18 +70,41 @@ class Join(KeyedProcessFunction):  # type: ignore[misc]  # pyflink ships no type
             .build()
         )
         self._state = runtime_context.get_state(descriptor)
+        self._erased_state = erased_state()
+        self._restored = False
         self._registry = FlinkCounters(runtime_context.get_metrics_group().add_group("sluice"))
         self._flush_at = time.monotonic()
 
-    def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Row]:
+    def process_element(
+        self, value: Any, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext
+    ) -> Iterator[Row]:
         """Take one record."""
+        self._restore(ctx)
         raw, topic, partition, offset, timestamp = value._values  # Row's own iterator is slower
         arrival = Arrival(raw or b"", topic, partition, offset, timestamp)
         step = self._logic.on_record(ctx.get_current_key(), arrival, self._state)
         yield from self._follow(step, ctx)
 
-    def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Row]:
+    def process_broadcast_element(
+        self, value: Any, ctx: KeyedBroadcastProcessFunction.Context
+    ) -> Iterator[Row]:
+        """Take one control message; nothing comes out."""
+        self._restore(ctx)
+        raw_key, raw_value = value._values
+        key = (raw_key or b"").decode("utf-8", "replace")
+        if self._logic.erased.apply(key, raw_value):
+            state = ctx.get_broadcast_state(self._erased_state)
+            if raw_value:
+                state.put(key, raw_value)
+            elif state.contains(key):
+                state.remove(key)
+        yield from ()
+
+    def on_timer(
+        self, timestamp: int, ctx: KeyedBroadcastProcessFunction.OnTimerContext
+    ) -> Iterator[Row]:
         """Join what has waited long enough."""
+        self._restore(ctx)
         ended = timestamp == _MAX_TIME
         logic, state = self._logic, self._state
         yield from self._follow(logic.on_end(state) if ended else logic.on_timer(state), ctx)
@@ -84,6 +115,14 @@ class Join(KeyedProcessFunction):  # type: ignore[misc]  # pyflink ships no type
         registry = getattr(self, "_registry", None)
         if registry is not None:
             self._metrics.flush(registry.add)
+
+    def _restore(self, ctx: Any) -> None:
+        """Apply what the broadcast state holds: `open` cannot read it, the first call can."""
+        if self._restored:
+            return
+        self._restored = True
+        for key, value in list(ctx.get_broadcast_state(self._erased_state).items()):
+            self._logic.erased.apply(key, value)
 
     def _follow(self, step: Step, ctx: Any) -> Iterator[Row]:
         for record in step.records:

@@ -30,17 +30,20 @@ class _Decision(msgspec.Struct, frozen=True):
     model_versions: dict[str, str]
     timestamp: Timestamp
     upload_revision: int = 0
+    latency_ms: float = 0.0
 
 
 class _Upload(msgspec.Struct, frozen=True):
     text: str | None = None
     language: str | None = None
+    user_id: str = ""
 
 
 class _Audit(msgspec.Struct, frozen=True):
     moderation_id: str
     content_id: str
     upload: _Upload
+    broker_timestamp: int = 0
 
 
 _decisions: Final = msgspec.json.Decoder(_Decision)
@@ -54,11 +57,12 @@ def decode_decided(raw: bytes) -> tuple[str, Decided]:
         InvalidUploadError: it is none.
     """
     part = decode_record(_decisions, raw, "a decision", max_bytes=_MAX_BYTES)
+    made_ms = part.timestamp.timestamp() * 1000
     return part.content_id, Decided(
         part.moderation_id,
         part.revision,
         part.upload_revision,
-        int(part.timestamp.timestamp() * 1000),
+        int(made_ms),
         part.user_id,
         part.community_id,
         part.content_type,
@@ -69,6 +73,7 @@ def decode_decided(raw: bytes) -> tuple[str, Decided]:
         part.scores,
         part.features,
         part.model_versions,
+        round(made_ms - part.latency_ms),
     )
 
 
@@ -86,4 +91,7 @@ def decode_audited(raw: bytes, text_chars: int) -> tuple[str, Shown]:
     text = part.upload.text
     if text is not None:
         text = text[:text_chars] or None
-    return part.content_id, Shown(part.moderation_id, text, part.upload.language)
+    upload = part.upload
+    return part.content_id, Shown(
+        part.moderation_id, text, upload.language, upload.user_id, part.broker_timestamp
+    )

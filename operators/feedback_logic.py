@@ -15,6 +15,7 @@ from typing import Final, NamedTuple, Protocol
 import msgspec
 
 from operators.dead_letters import dead_letter
+from operators.feedback_erased import ErasedUsers
 from operators.feedback_inputs import decode_audited, decode_decided
 from operators.feedback_rows import edited_ms, in_force, newest, report_evidence, rows
 from operators.feedback_state import Decided, Memory, Waiting, decode_memory, encode_memory
@@ -86,6 +87,8 @@ class FeedbackLogic:
         self._topics = topics
         self._users = users
         self._now_ms = now_ms
+        self.erased = ErasedUsers()
+        """The shell hands it the control messages."""
         join = config.join
         self._settle_ms = int(join.settle_s * 1000)
         self._hold_ms = int(join.hold_hours * 3_600_000)
@@ -152,9 +155,17 @@ class FeedbackLogic:
             self._state_resets.add()
             return Memory()
         # The engine's own expiry may come later than it should.
-        return memory if memory.waiting or memory.expires_ms > now else Memory()
+        if not memory.waiting and memory.expires_ms <= now:
+            return Memory()
+        if self.erased.forget(memory):
+            # At once: what follows may be no reason to write.
+            self._keep(state, memory, now)
+        return memory
 
     def _keep(self, state: ValueState, memory: Memory, now: int) -> None:
+        if not (memory.decisions or memory.shown or memory.waiting or memory.done):
+            state.clear()
+            return
         memory.expires_ms = now + self._remember_ms
         state.update(encode_memory(memory))
 
@@ -182,6 +193,11 @@ class FeedbackLogic:
         _check_key(key, content_id)
         if any(known.moderation_id == decided.moderation_id for known in memory.decisions):
             return
+        if self.erased.hides(decided.user_id, decided.asked_ms):
+            if not memory.decisions:
+                # What came before it was about what the user wrote.
+                memory.shown, memory.waiting, memory.window = [], [], []
+            return
         edited = decided.upload_revision > memory.revision
         first = edited or not memory.decisions
         if edited:
@@ -196,6 +212,8 @@ class FeedbackLogic:
     def _shown(self, key: str, raw: bytes, memory: Memory, now: int) -> None:
         content_id, shown = decode_audited(raw, self._config.join.text_chars)
         _check_key(key, content_id)
+        if self.erased.hides(shown.user_id, shown.broker_ms):
+            return
         if any(known.moderation_id == shown.moderation_id for known in memory.shown):
             return
         memory.shown.append(shown)
@@ -212,6 +230,8 @@ class FeedbackLogic:
         event = _hash(f"{kind}\x00{event_key(said)}")
         if event in memory.done or any(each.event == event for each in memory.waiting):
             self._duplicates.add(kind)
+            return
+        if self.erased.hides_said(said, arrival.broker_ms):
             return
         trust = 1.0
         if isinstance(said, Report):

@@ -36,6 +36,8 @@ class Decided(msgspec.Struct, frozen=True, array_like=True):
     scores: dict[str, float]
     features: dict[str, float]
     model_versions: dict[str, str]
+    asked_ms: int = 0
+    """Broker time of what asked for it; 0 where an earlier release took it in."""
 
 
 class Shown(msgspec.Struct, frozen=True, array_like=True):
@@ -44,6 +46,10 @@ class Shown(msgspec.Struct, frozen=True, array_like=True):
     moderation_id: str
     text: str | None
     language: str | None
+    user_id: str = ""
+    """The author; empty where an earlier release took it in."""
+    broker_ms: int = 0
+    """Broker time of the upload."""
 
 
 class Waiting(msgspec.Struct, frozen=True, array_like=True):

@@ -12,6 +12,7 @@ import msgspec
 from operators.feedback_logic import Arrival, FeedbackLogic
 from operators.metrics import Metrics
 from operators.moderation_logic import Record
+from schemas.control import ControlMessage
 from schemas.dead_letter import DeadLetter
 from schemas.decision import moderation_id
 from schemas.features import UserFeatures
@@ -19,6 +20,7 @@ from schemas.feedback import JoinedFeedback
 from schemas.feedback_job import FeedbackDocument
 from schemas.report_evidence import ReportEvidence, decode_report_evidence
 from schemas.topics import topics
+from schemas.user_events import user_sha256
 from tests.fakes import Memory
 
 TOPICS: Final = topics("moderation")
@@ -60,13 +62,18 @@ def decision(
 
 
 def audit(
-    content_id: str = "c1", revision: int = 0, text: str = "hello there"
+    content_id: str = "c1", revision: int = 0, text: str = "hello there", user_id: str = "author"
 ) -> tuple[str, bytes]:
     """The audit record of that decision."""
     document = {
         "moderation_id": moderation_id(content_id, 0, revision, "final"),
         "content_id": content_id,
-        "upload": {"content_id": content_id, "text": text, "language": "en"},
+        "upload": {
+            "content_id": content_id,
+            "user_id": user_id,
+            "text": text,
+            "language": "en",
+        },
         "broker_timestamp": NOW_MS,
     }
     return TOPICS.audit, json.dumps(document).encode()
@@ -118,6 +125,18 @@ def appeal(
         **more,
     }
     return TOPICS.appeals, json.dumps(document).encode()
+
+
+def erasure(user_id: str, until_ms: float) -> tuple[str, bytes]:
+    """Key and value of the control message that erases a user."""
+    until = dt.datetime.fromtimestamp(until_ms / 1000, dt.UTC)
+    message = ControlMessage(
+        kind="erase",
+        name=user_sha256(user_id),
+        text=f"until: {until.isoformat()}\n",
+        published_at=until,
+    )
+    return message.key, msgspec.json.encode(message)
 
 
 class Known:

@@ -19,7 +19,17 @@ from schemas.settings import Settings
 from schemas.topics import topics
 from scripts.cli.consume import Record, open_consumer, poll
 from scripts.cli.kafka_topics import client_options
-from tests.feedback_kit import HOUR, TOPICS, appeal, audit, decision, report, verdict
+from tests.feedback_kit import (
+    HOUR,
+    NOW_MS,
+    TOPICS,
+    appeal,
+    audit,
+    decision,
+    erasure,
+    report,
+    verdict,
+)
 from tests.running_job import RESUMED_WITHIN_S, RunningJob
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
@@ -70,10 +80,13 @@ class Outputs:
             self.letters.append(msgspec.json.decode(record.value, type=DeadLetter))
 
 
-def send(settings: Settings, records: list[tuple[str, bytes]]) -> None:
+def send(settings: Settings, records: list[tuple[str, bytes]], erased: str = "") -> None:
     names = dict(zip(topics("moderation"), settings.topics, strict=True))
     producer = KafkaProducer(**client_options(settings), acks="all", linger_ms=5)
     try:
+        if erased:
+            own, message = erasure(erased, NOW_MS)
+            producer.send(settings.topics.control, message, own.encode())
         for topic, raw in records:
             try:
                 key = json.loads(raw)["content_id"].encode()
@@ -121,6 +134,12 @@ def test_days_of_feedback_find_their_decisions_over_a_restart(
         row = feedback_id("report", "c1", f"r{number}", "harassment")
         want[row] = ("c1", len(decided["c1"]) - 1, True)
     orphan = verdict("orphan", DAYS, "nobody knows it")
+    # Of an erased user: decided and said twice, and no row of it.
+    gone = [
+        decision("gone", user_id="gone"),
+        audit("gone", user_id="gone"),
+        verdict("v-gone", HOUR, "gone"),
+    ]
     rng.shuffle(said)
     half = len(said) // 2
     config = tmp_path / "feedback.yaml"
@@ -132,17 +151,18 @@ def test_days_of_feedback_find_their_decisions_over_a_restart(
     }
     outputs = Outputs(stack_settings)
     # Some feedback comes before its decision; some comes twice.
-    send(stack_settings, [*said[:5], *made, *said[:half], (TOPICS.reports, b"{")])
+    begin = [*said[:5], *gone[:2], *made, *said[:half], (TOPICS.reports, b"{")]
+    send(stack_settings, begin, erased="gone")
     checkpoints = tmp_path / "checkpoints"
     with RunningFeedbackJob(stack_settings, checkpoints, **job_environment) as job:
         outputs.until(lambda found: len(found.rows) >= half // 2, job)
         job.kill()
-    send(stack_settings, [*said[half - 10 :], orphan, *made[:20], *said[:20]])
+    send(stack_settings, [*said[half - 10 :], *gone, orphan, *made[:20], *said[:20]])
     with RunningFeedbackJob(stack_settings, checkpoints, "--resume", **job_environment) as job:
         outputs.until(
             lambda found: (
                 want.keys() <= found.rows.keys()
-                and any(letter.error_kind == "unmatched" for letter in found.letters)
+                and any(letter.raw == orphan[1] for letter in found.letters)
             ),
             job,
         )
@@ -160,6 +180,8 @@ def test_days_of_feedback_find_their_decisions_over_a_restart(
         moment = first.timestamp.timestamp() + first.delay_s
         assert moment == pytest.approx(first.said_at.timestamp(), abs=0.01)
     letters = {(letter.error_kind, letter.raw) for letter in outputs.letters}
+    # A verdict about what is gone finds nothing, as one about what never was.
+    letters -= {("unmatched", gone[2][1])}
     assert letters == {("unmatched", orphan[1]), ("not_json", b"{")}
     (evidence,) = outputs.evidence.values()
     assert (evidence.content_id, evidence.level, evidence.reporters) == ("c1", 0, 6)
