@@ -372,7 +372,7 @@ class ModerationLogic:
         started = time.perf_counter()
         trust = self._trust
         try:
-            items = [item.with_user(trust.features(memory, item)) for memory, item in batch]
+            items = [trust.informed(memory, item) for memory, item in batch]
             outcomes = self._brain.moderate(items, self._now_ms())
             scored = [self._records.of(outcome) for outcome in outcomes]
         except Exception as error:  # noqa: BLE001 - poison must never restart the job

@@ -13,7 +13,7 @@ from typing import Final
 from operators.metrics import Metrics
 from operators.user_state import Arrived, StateError, UserValue, decode_state, encode_state
 from operators.velocity import Event, VelocityConfig, VelocityRing, fingerprint
-from schemas.features import UserFeatures, Velocity
+from schemas.features import Velocity
 from schemas.trust import Labelled, Overturned, TrustDocument, UserRow
 from udfs.contracts import Item, Outcome
 from udfs.trust import apply, at_upload, features, row, worth_telling
@@ -110,10 +110,10 @@ class TrustKeeper:
         self._tell = tell
         self._events = metrics.counter("user_events")
 
-    def features(self, memory: UserMemory, item: Item) -> UserFeatures:
-        """What the cascade shall know of an upload's author."""
+    def informed(self, memory: UserMemory, item: Item) -> Item:
+        """An upload with what the cascade shall know of its author, and when it first came."""
         state, at_ms = at_upload(memory.trust, item.upload, item.broker_ms, self._config)
-        return features(state, at_ms, self._config)
+        return item.with_user(features(state, at_ms, self._config), at_ms)
 
     def decided(self, memory: UserMemory, item: Item, outcome: Outcome) -> None:
         """Take in a decision."""

@@ -8,13 +8,19 @@ import msgspec
 import numpy as np
 import pytest
 
+from operators.compose import LiveCascade
+from operators.metrics import Metrics
+from operators.moderation_logic import ModerationLogic
 from operators.redis_store import NoLookups, RedisLookups
+from operators.user_state import Arrived
+from operators.velocity import VelocityConfig
 from schemas.decision import VOLATILE_FIELDS, Decision
-from schemas.features import Velocity
+from schemas.features import SINGLE, Velocity
 from schemas.settings import ROOT, load_settings
+from schemas.topics import topics
 from scripts.cli.local_stack import Stack
 from tests.context_kit import SETTINGS, Surroundings
-from tests.fakes import payload
+from tests.fakes import Memory, payload
 from tests.policy_kit import changed_policy, document, fusion, rule, signals
 from udfs.banks import ExactBanks
 from udfs.cascade import Cascade
@@ -147,6 +153,43 @@ def test_a_content_that_was_counted_before_is_not_told_of_itself(stack: Stack) -
         item.with_velocity(Velocity(duplicate=True)) for item in place.items(brain, ("loud", 0.9))
     ]
     assert place.decide(brain, items)[0].features["thread_posts"] == 1
+
+
+@pytest.mark.stack
+def test_what_is_sent_twice_is_told_what_it_was_told_at_first(stack: Stack) -> None:
+    place = Place(stack.redis_url)
+    brain = cascade(place.process())
+    place.decide(brain, place.items(brain, ("root", 0.7), ("angry", 0.9)))
+    place.now_ms += 10_000
+    logic = ModerationLogic(
+        LiveCascade(brain),
+        topics(),
+        velocity=VelocityConfig(),
+        max_batch=100,
+        now_ms=lambda: float(place.now_ms),
+        metrics=Metrics(),
+    )
+    state = Memory()
+    (item,) = place.items(brain, ("again", 0.12))
+
+    def sent(raw: bytes) -> Decision:
+        key = item.upload.user_id
+        logic.on_record(key, Arrived(raw, topics().content_text, 0, 0, place.now_ms, SINGLE), state)
+        place.now_ms += 50
+        ((first, *_),) = logic.on_tick(key, state)
+        return msgspec.json.decode(first.value, type=Decision)
+
+    first = sent(item.raw)
+    assert first.features["thread_posts"] == 2
+    place.now_ms += 20_000
+    place.decide(brain, place.items(brain, *((f"more {n}", 0.95) for n in range(4))))
+    place.now_ms += 20_000
+    assert lasting(sent(item.raw)) == lasting(first)
+    # An edit of it is another matter.
+    place.now_ms += 5_000
+    edit = sent(item.raw.replace(b'"text":', b'"revision": 1, "text":'))
+    assert edit.features["thread_posts"] == 7
+    assert edit.action == "review"
 
 
 @pytest.mark.stack

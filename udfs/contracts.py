@@ -67,19 +67,21 @@ class Item(msgspec.Struct, frozen=True):
     """What has it decided again, where that are reports."""
     user: UserFeatures | None = None
     """What is known of the author; None where the lookups have to say."""
+    first_ms: int | None = None
+    """Broker time at which this content first came, as far as that is remembered."""
 
     def with_velocity(self, velocity: Velocity) -> Item:
         """Give the same item with the velocity that it was counted with."""
         return Item(
             self.upload, self.raw, self.broker_ms, velocity, self.normalised, self.content_hash,
-            self.case, self.reports, self.user,
+            self.case, self.reports, self.user, self.first_ms,
         )  # fmt: skip
 
-    def with_user(self, user: UserFeatures) -> Item:
-        """Give the same item with what is known of its author."""
+    def with_user(self, user: UserFeatures, first_ms: int | None = None) -> Item:
+        """Give the same item with what is known of its author, and when it first came."""
         return Item(
             self.upload, self.raw, self.broker_ms, self.velocity, self.normalised,
-            self.content_hash, self.case, self.reports, user,
+            self.content_hash, self.case, self.reports, user, first_ms,
         )  # fmt: skip
 
     @property
@@ -272,13 +274,14 @@ class Around(msgspec.Struct, frozen=True, gc=False):
     """Where an upload stands, for what is known about its surroundings."""
 
     at_ms: int
-    """Broker time of the upload, ms since the epoch: what came later does not count."""
+    """Broker time at which the upload first came, ms since the epoch: what came later does not
+    count."""
     community_id: str | None
     thread_id: str | None
     """For an answer in no named thread, its parent's id."""
     parent_id: str | None
     own_id: str = ""
-    """Content id of an upload that came before: its own mark does not count."""
+    """Content id of an upload that came before, nobody knows when: its own mark does not count."""
     revision: int = 0
     """The upload's, which goes with `own_id`."""
 

@@ -127,15 +127,7 @@ class LookupStage:
             parent = upload.parent_content_id
             thread = upload.thread_id or parent
             if thread or upload.community_id:
-                # As of the upload, even where evidence has it decided later: a redelivery has to
-                # get the same.
-                own_id = upload.content_id if work.item.velocity.duplicate else ""
-                around.append(
-                    Around(
-                        work.item.broker_ms, upload.community_id, thread, parent,
-                        own_id, upload.revision,
-                    )
-                )  # fmt: skip
+                around.append(_around(work.item, thread, parent))
                 placed.append(work)
             # Without a model there are no scores to look for.
             if (
@@ -172,6 +164,18 @@ class LookupStage:
                 self._cache.put(content_hash, row)
                 for work in hashes[content_hash]:
                     work.scores, work.tier, work.cache = row.scores, row.tier, "redis"
+
+
+def _around(item: Item, thread: str | None, parent: str | None) -> Around:
+    """As of the upload when it first came, even where it is decided again: always the same."""
+    upload = item.upload
+    at_ms, own_id, first_ms = item.broker_ms, "", item.first_ms
+    # An edit and a report look at what there has been since.
+    if first_ms is not None and first_ms < at_ms and not upload.revision and item.reports is None:
+        at_ms = first_ms
+    elif item.velocity.duplicate:
+        own_id = upload.content_id
+    return Around(at_ms, upload.community_id, thread, parent, own_id, upload.revision)
 
 
 class BankStage:
