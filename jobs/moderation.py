@@ -54,6 +54,7 @@ def build(t_env: StreamTableEnvironment, settings: Settings, *, bounded: bool = 
         topics.audit,
         topics.dead_letters,
         topics.control_acks,
+        topics.rescan,
     ]
     t_env.execute_sql(sink_ddl("outputs", outputs, settings.kafka))
     t_env.execute_sql(

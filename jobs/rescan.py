@@ -1,4 +1,4 @@
-"""The rescan job: uploads whose media no store gave, asked for again. Wiring only.
+"""The rescan job: what no store gave, media or banks, asked for again. Wiring only.
 
 Kafka -> keyed in the JVM by the store -> one Python operator in process mode -> Kafka. What waits
 is in keyed state; its evidence has another id than that of the try before.
@@ -18,10 +18,12 @@ from operators.rescan import Rescan
 from schemas.media_job import load_media
 from schemas.settings import ROOT, Settings
 
-# Scheme and authority: what is down together. Media inside an upload never fail this way.
+# Scheme and authority: what is down together. Media inside an upload never fail this way. What was
+# decided without a bank waits for that.
 _KEYED: Final = r"""
 SELECT
   COALESCE(
+    JSON_VALUE(CAST(v AS STRING), '$.waits_for' NULL ON EMPTY NULL ON ERROR),
     LOWER(REGEXP_EXTRACT(
       JSON_VALUE(CAST(v AS STRING), '$.media_uri' NULL ON EMPTY NULL ON ERROR),
       '^([A-Za-z0-9+.-]+://[^/?#]*)', 1

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import time
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from operators.metrics import Metrics
 from operators.model_store import package_folder
 from operators.redis_store import NoLookups, RedisLookups
 from schemas.control import ControlMessage
-from schemas.errors import ConfigError
+from schemas.errors import ConfigError, UnreadableError
 from schemas.evidence import MediaEvidence
 from schemas.report_evidence import ReportEvidence
+from schemas.rescan import BANKS, AwayBank, BankWait
 from schemas.settings import ROOT, CascadeSettings, DeepSettings, Settings
 from schemas.switches import ModelPointer
 from schemas.trust import UserRow
@@ -42,6 +48,9 @@ _DEEP_MODEL: Final = "model/deep_text"
 _FUSION: Final = "model/fusion"
 _MODELS: Final = frozenset({_FAST_MODEL, _DEEP_MODEL, _FUSION})
 _GPU_TOGETHER: Final = 64
+AGAIN_S: Final = 5.0
+"""Between two looks whether a bank that is away is back, seconds."""
+_log = logging.getLogger("sluice.banks")
 _FETCHED: Final = Path(os.environ.get("SLUICE_RUN_DIR", ROOT / ".run")) / "models-fetched"
 """Where packages out of an object store are kept on this machine."""
 
@@ -61,7 +70,7 @@ def compose_cascade(settings: Settings, metrics: Metrics | None = None) -> LiveC
         policy=Policy.load(_path(files.policy)),
         rules=RuleSet.load(_path(files.rules)),
         banks=ExactBanks.load(_path(files.banks)),
-        media_banks=MediaBanks.load(_path(files.media_banks)),
+        media_banks=_media_banks(files),
         fusion=_fusion(files),
         fast_text=None if files.fast_text is None else _fast(files.fast_text),
         deep_text=None if files.deep_text is None else _deep(settings.deep, files.deep_text),
@@ -85,6 +94,13 @@ def _fusion(files: CascadeSettings) -> Fusion:
         return linear
     # What no model has scored stays with the coefficients.
     return LightGbmFusion.load(_package(files.fusion_model), linear)
+
+
+def _media_banks(files: CascadeSettings) -> MediaBanks:
+    banks = MediaBanks.load(_path(files.media_banks), patient=True)
+    for each in banks.away:
+        _log.warning("bank %s goes without its snapshot %s, for now", each.bank, each.snapshot)
+    return banks
 
 
 def _linear(fusion: Fusion) -> Fusion:
@@ -124,6 +140,22 @@ def _package(location: str | Path) -> Path:
     return package_folder(location if remote else _path(Path(location)), _FETCHED)
 
 
+def _to_be_rescanned(item: Item, outcome: Outcome, away: tuple[AwayBank, ...]) -> Outcome:
+    """An outcome that says it if banks were not there for it."""
+    case, upload = item.case, item.upload
+    if case is None or not case.raw or BANKS not in outcome.decision.degraded:
+        return outcome
+    wait = BankWait(
+        content_id=upload.content_id,
+        user_id=upload.user_id,
+        revision=upload.revision,
+        content_type=upload.content_type,
+        banks=away,
+        evidence=msgspec.Raw(case.raw),
+    )
+    return msgspec.structs.replace(outcome, rescan=wait)
+
+
 class LiveCascade:
     """A cascade whose parts can be replaced between two batches.
 
@@ -144,6 +176,8 @@ class LiveCascade:
         self._media_messages: dict[str, ControlMessage] = {}
         self._erased: dict[str, int] = {}
         """Hash of an erased user's id to the broker time up to which nothing is remembered."""
+        self._banks_back: Future[bool] | None = None
+        self._look_at = time.monotonic() + AGAIN_S
 
     def prepare(self, raw: bytes, broker_ms: int) -> Item:
         """See `Cascade.prepare`."""
@@ -186,14 +220,23 @@ class LiveCascade:
         return erased.get(user_sha256(user_id), 0) if erased else 0
 
     def moderate(self, batch: Sequence[Item], now_ms: float) -> list[Outcome]:
-        """See `Cascade.moderate`."""
-        return self.cascade.moderate(batch, now_ms)
+        """See `Cascade.moderate`; what was decided without a bank says so in `rescan`."""
+        away = self._away()
+        if not away:
+            return self.cascade.moderate(batch, now_ms)
+        self._look_for_banks(away)
+        outcomes = self.cascade.moderate(batch, now_ms)
+        return [
+            _to_be_rescanned(item, outcome, away)
+            for item, outcome in zip(batch, outcomes, strict=True)
+        ]
 
     def apply(self, message: ControlMessage) -> None:
         """Compile one message and put it in force.
 
         Raises:
             ConfigError: naming file, line and field; nothing has changed.
+            UnreadableError: a bank's snapshot cannot be read; it is taken when it can be.
         """
         now, file = self.cascade, message.file or message.key
         if message.kind in _POLICY_PARTS:
@@ -204,6 +247,7 @@ class LiveCascade:
             self._put_banks({**self._bank_messages, message.key: message})
         elif message.kind == "media_bank":
             self._put_media_banks({**self._media_messages, message.key: message})
+            self._check_in_force(message.key, file)
         elif message.kind == "model":
             self._put_model(message, file)
         elif message.kind == "erase":
@@ -268,9 +312,40 @@ class LiveCascade:
         banks = self.cascade.media_banks
         if not isinstance(banks, MediaBanks):
             raise ConfigError("this job was started without media banks")
-        banks.put({key: message.text for key, message in messages.items()})
+        before = banks.waiting
+        banks.put({key: message.text for key, message in messages.items()}, patient=True)
         self.cascade = self.cascade.with_parts(media_banks=banks)
         self._media_messages = messages
+        for key in before - banks.waiting & messages.keys():
+            self._digests[key] = messages[key].digest
+        for key in banks.waiting:
+            self._digests.pop(key, None)
+
+    def _check_in_force(self, key: str, file: str) -> None:
+        banks = self.cascade.media_banks
+        if isinstance(banks, MediaBanks) and key in banks.waiting:
+            said = "its snapshot cannot be read; the bank before stays until it can be"
+            raise UnreadableError(said, file=file, field="snapshot")
+
+    def _away(self) -> tuple[AwayBank, ...]:
+        banks = self.cascade.media_banks
+        return banks.away if isinstance(banks, MediaBanks) else ()
+
+    def _look_for_banks(self, away: tuple[AwayBank, ...]) -> None:
+        """Put banks in force that are back. Another thread looks: no batch waits for a store."""
+        banks = self.cascade.media_banks
+        if self._banks_back is None:
+            if isinstance(banks, MediaBanks) and time.monotonic() >= self._look_at:
+                looker = ThreadPoolExecutor(1, "banks-back")
+                self._banks_back = looker.submit(banks.any_back, away)
+                looker.shutdown(wait=False)
+        elif self._banks_back.done():
+            back, self._banks_back = self._banks_back.result(), None
+            self._look_at = time.monotonic() + AGAIN_S
+            if back:
+                self._put_media_banks(self._media_messages)
+                for each in set(away) - set(self._away()):
+                    _log.warning("bank %s has its snapshot %s", each.bank, each.snapshot)
 
     def _put_model(self, message: ControlMessage, file: str) -> None:
         if message.key not in _MODELS:

@@ -15,7 +15,7 @@ import msgspec
 from operators.brain import Configurable
 from operators.moderation_logic import Record
 from schemas.control import HISTORY, ControlAck, decode_control
-from schemas.errors import ConfigError
+from schemas.errors import ConfigError, UnreadableError
 
 _WAITS_FOR: Final = {"communities": "policy", "bank": "bank", "media_bank": "media_bank"}
 """Kinds that are checked against another kind: community overrides name the policy's categories,
@@ -110,6 +110,10 @@ class ControlLogic:
                 self._target.apply(message)
             else:
                 self._target.withdraw(key)
+        except UnreadableError as error:
+            # It takes force by itself once it can be read, after a restart as well.
+            ack = self._ack(key, digest, str(error), restored=restored)
+            return Answer(key, value, ack, keep=True)
         except ConfigError as error:
             return self._refuse(key, value, digest, str(error), restored=restored)
         except Exception as error:  # noqa: BLE001 - a control message must never stop the job

@@ -302,8 +302,8 @@ class ModerationLogic:
         self._memories.pop(key, None)
         if taken:
             self._keep(key, memory, state)
-        for waiting, _ in taken:
-            if waiting.evidence is not None:
+        for waiting, records in taken:
+            if waiting.evidence is not None and self._records.decided_for_good(records):
                 self._cases.settle(cases, waiting.evidence)
         return [records for _, records in taken]
 

@@ -59,8 +59,14 @@ class OutcomeRecords:
         if outcome.enforcement is not None:
             records.append(Record(topics.enforcement, key, _encode(outcome.enforcement)))
         records.extend(Record(topics.feedback, key, _encode(row)) for row in outcome.feedback)
+        if outcome.rescan is not None:
+            records.append(Record(topics.rescan, key, _encode(outcome.rescan)))
         self._count(outcome)
         return tuple(records)
+
+    def decided_for_good(self, records: Scored) -> bool:
+        """Whether no more evidence is asked for than there was."""
+        return all(record.topic != self._topics.rescan for record in records)
 
     def dead_letter(self, arrived: Arrived, kind: str, field: str, message: str) -> Record:
         """The record of what cannot be decided."""

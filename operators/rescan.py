@@ -7,7 +7,7 @@ media job does, and waits between tries by timers, so that checkpoints go on mea
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pyflink.common import Row
@@ -19,8 +19,10 @@ from operators.flink_counters import FlinkCounters
 from operators.media_analyse import MediaAnalyser
 from operators.media_metrics import MediaMetrics
 from operators.metrics import Metrics
-from operators.rescan_logic import RescanLogic, published
+from operators.rescan_logic import Asked, RescanLogic, published, seen_before
+from schemas.evidence import MediaEvidence
 from schemas.media_job import MediaDocument
+from schemas.rescan import decode_bank_wait, waits_for_banks
 from schemas.settings import LimitSettings
 from schemas.upload import Upload, decode_upload
 
@@ -84,13 +86,17 @@ class Rescan(KeyedProcessFunction):  # type: ignore[misc]  # pyflink ships no ty
             ctx.timer_service().register_processing_time_timer(found.due_ms)
         self._metrics.flush(self._counters.add)
 
-    def _look(self, uploads: Any) -> Any:
+    def _look(self, asked: Sequence[Asked]) -> list[MediaEvidence]:
         assert self._analyser is not None, "open comes first"  # noqa: S101 - for the type checker
-        found = self._analyser.analyse(uploads)
+        uploads = [each for each in asked if isinstance(each, Upload)]
+        found = self._analyser.analyse(uploads) if uploads else []
         self._counts.looked(found, self._analyser.sandbox.restarts)
-        return found
+        rest = iter(found)
+        return [next(rest) if isinstance(each, Upload) else seen_before(each) for each in asked]
 
-    def _decode(self, payload: bytes) -> Upload:
+    def _decode(self, payload: bytes) -> Asked:
+        if waits_for_banks(payload):
+            return decode_bank_wait(payload)
         limits = self._limits
         return decode_upload(
             payload, max_bytes=limits.max_bytes, max_text_chars=limits.max_text_chars

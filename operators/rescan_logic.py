@@ -4,6 +4,9 @@ Uploads wait by store. While a store is down one upload at a time asks whether i
 growing intervals; once it answers, all others follow a batch at a time. What one upload alone
 cannot get is tried so many times; everything is given up after so many hours, and the evidence
 then says so.
+
+Contents that were decided without a bank wait in the same way, until its snapshot can be read; then
+their evidence is published again. Where that is given up nothing is published: they were decided.
 """
 
 from __future__ import annotations
@@ -16,9 +19,17 @@ import msgspec
 
 from operators.metrics import Metrics
 from schemas.errors import InvalidUploadError
-from schemas.evidence import Failure, MediaEvidence, encode_evidence, evidence_id
+from schemas.evidence import (
+    Failure,
+    MediaEvidence,
+    decode_evidence,
+    encode_evidence,
+    evidence_id,
+)
 from schemas.media_job import RescanPart
+from schemas.rescan import BankWait
 from schemas.upload import Upload
+from udfs.bank_shelf import is_there
 
 TRANSIENT: Final = frozenset({"unreachable", "timeout"})
 """Kinds of failure, at fetching, that are the store's and may pass."""
@@ -27,8 +38,9 @@ _AT_ONCE: Final = 1000
 """Uploads that are given up in one go, at most."""
 _HOUR_MS: Final = 3_600_000
 
-Look = Callable[[Sequence[Upload]], list[MediaEvidence]]
-Decode = Callable[[bytes], Upload]
+Asked = Upload | BankWait
+Look = Callable[[Sequence[Asked]], list[MediaEvidence]]
+Decode = Callable[[bytes], Asked]
 
 
 class Queue(msgspec.Struct):
@@ -182,7 +194,7 @@ class RescanLogic:
             upload = self._decode(waiting.payload)
             state.set_known(_key(upload), known=False)
             limit = f"rescan.keep_hours = {self._part.keep_hours:g}"
-            found.append(self._without(upload, waiting, limit, now))
+            found += self._without(upload, waiting, limit, now)
         return found
 
     def _take(
@@ -214,10 +226,10 @@ class RescanLogic:
             waiting.tries += 1
             if not failed:
                 self._counts.add("found")
-                published.append(_numbered(evidence, waiting.tries))
-            elif up and waiting.alone + 1 >= self._part.tries:
+                published.append(_numbered(evidence, upload, waiting.tries))
+            elif up and waiting.alone + 1 >= self._part.tries and isinstance(upload, Upload):
                 limit = f"rescan.tries = {self._part.tries}"
-                published.append(self._without(upload, waiting, limit, now))
+                published += self._without(upload, waiting, limit, now)
             else:
                 if up:
                     waiting.alone += 1
@@ -227,9 +239,13 @@ class RescanLogic:
             state.set_known(_key(upload), known=False)
         return published
 
-    def _without(self, upload: Upload, waiting: Waiting, limit: str, now: int) -> MediaEvidence:
-        """The last word about media that were not to be had."""
+    def _without(
+        self, upload: Asked, waiting: Waiting, limit: str, now: int
+    ) -> list[MediaEvidence]:
+        """The last word about media that were not to be had; none where they were seen."""
         self._counts.add("given_up")
+        if isinstance(upload, BankWait):
+            return []
         hours = (now - waiting.since_ms) / _HOUR_MS
         message = f"given up after {waiting.tries} tries in {hours:.1f} hours"
         evidence = MediaEvidence(
@@ -241,7 +257,7 @@ class RescanLogic:
             errors=[Failure(kind="unreachable", step="fetch", message=message, limit=limit)],
             made_at=dt.datetime.fromtimestamp(now / 1000, dt.UTC),
         )
-        return _numbered(evidence, waiting.tries + 1)
+        return [_numbered(evidence, upload, waiting.tries + 1)]
 
     def _pause_ms(self, failures: int) -> int:
         part = self._part
@@ -254,14 +270,26 @@ def published(evidence: MediaEvidence) -> tuple[bytes, bytes]:
     return evidence.user_id.encode(), encode_evidence(evidence)
 
 
-def _numbered(evidence: MediaEvidence, tries: int) -> MediaEvidence:
+def seen_before(wait: BankWait) -> MediaEvidence:
+    """The evidence of a content that waits for banks; as if unreachable until these are there."""
+    evidence = decode_evidence(bytes(wait.evidence))
+    if all(is_there(each) for each in wait.banks):
+        return evidence
+    failure = Failure(kind="unreachable", step="fetch", message="a bank's snapshot cannot be read")
+    return msgspec.structs.replace(evidence, errors=[failure])
+
+
+def _numbered(evidence: MediaEvidence, upload: Asked, tries: int) -> MediaEvidence:
     """Under an id of its own: who has the evidence of an earlier try must not drop this one."""
-    number = evidence_id(evidence.content_id, evidence.revision, f"media/{tries}")
+    # Of what was seen before, every wait for a bank begins with another id.
+    step = f"{evidence.evidence_id}/banks" if isinstance(upload, BankWait) else "media"
+    number = evidence_id(evidence.content_id, evidence.revision, f"{step}/{tries}")
     return msgspec.structs.replace(evidence, evidence_id=number)
 
 
-def _key(upload: Upload) -> str:
-    return f"{upload.revision}/{upload.content_id}"
+def _key(upload: Asked) -> str:
+    mark = "banks/" if isinstance(upload, BankWait) else ""
+    return f"{mark}{upload.revision}/{upload.content_id}"
 
 
 def _queue(state: RescanState) -> Queue:

@@ -34,6 +34,10 @@ class ConfigError(SluiceError):
         super().__init__(": ".join(parts))
 
 
+class UnreadableError(ConfigError):
+    """A file that the configuration names cannot be read now: what holds it may be away."""
+
+
 class InvalidUploadError(SluiceError):
     """A payload that cannot be moderated. Becomes a dead letter.
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from operators.metrics import Metrics
-from operators.rescan_logic import RescanLogic, is_transient
+from operators.rescan_logic import Asked, RescanLogic, is_transient
 from schemas.evidence import Failure, FailureKind, MediaEvidence, Step, evidence_id
 from schemas.media_job import RescanPart
 from schemas.upload import Upload, decode_upload
@@ -69,11 +69,11 @@ class Store:
         """Everything but the state is lost."""
         self.logic = RescanLogic(self.part, self._look, decoded, lambda: self.now, self.metrics)
 
-    def _look(self, uploads: Sequence[Upload]) -> list[MediaEvidence]:
+    def _look(self, uploads: Sequence[Asked]) -> list[MediaEvidence]:
         self.asked.append([upload.content_id for upload in uploads])
         return [self._evidence(upload) for upload in uploads]
 
-    def _evidence(self, upload: Upload) -> MediaEvidence:
+    def _evidence(self, upload: Asked) -> MediaEvidence:
         failing = self.down is None or upload.content_id in self.down
         kind, step = self.failure
         errors = [Failure(kind=kind, step=step, message="no")] if failing else []

@@ -12,10 +12,13 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from kafka import KafkaProducer
 
 from schemas.evidence import MediaEvidence, decode_evidence
 from schemas.settings import Settings
 from scripts.cli.consume import Record, open_consumer, poll
+from scripts.cli.kafka_topics import client_options
+from tests.away_kit import PICTURE, Shelf, wait_for
 from tests.fakes import payload
 from tests.media_kit import photo, saved
 from tests.running_job import RunningJob, line, publish
@@ -91,6 +94,9 @@ def test_media_of_a_store_that_was_down_are_looked_at_when_it_is_back(
     evidence.settle()
     assert {each[0].errors[0].kind for each in evidence.found.values()} == {"unreachable"}
     waiting = records(stack_settings)
+    shelf = Shelf(tmp_path)
+    shelf.bank_file()
+    put(stack_settings, wait_for(shelf, 9))
     assert {record.value for record in waiting} == set(uploads.values())
     with RunningRescanJob(
         stack_settings, tmp_path / "two", SLUICE_FLINK__METRICS_PORT=str(metrics), **environment
@@ -99,6 +105,10 @@ def test_media_of_a_store_that_was_down_are_looked_at_when_it_is_back(
         found = second(evidence, len(uploads))
         counted = urllib.request.urlopen(f"http://127.0.0.1:{metrics}/metrics").read().decode()
     evidence.close()
+    # What was decided without a bank, which is there now: its evidence as it was, under another id.
+    (again,) = evidence.found.pop("c9")
+    assert (again.hashes, again.errors) == (PICTURE.hashes, [])
+    assert again.evidence_id != PICTURE.evidence_id
     assert set(found) == set(uploads)
     for name in names:
         assert found[name].errors == []
@@ -122,6 +132,13 @@ def second(evidence: Evidence, count: int) -> dict[str, MediaEvidence]:
         if len(there) >= count:
             return there
     raise AssertionError(f"only {sorted(there)} were looked at again")
+
+
+def put(settings: Settings, value: bytes) -> None:
+    """One more record onto the topic of the rescan job."""
+    producer = KafkaProducer(**client_options(settings))
+    producer.send(settings.topics.rescan, value, b"c9")
+    producer.close()
 
 
 def records(settings: Settings) -> list[Record]:

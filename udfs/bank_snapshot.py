@@ -7,23 +7,30 @@ that is there is whole.
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from schemas.errors import ConfigError
+from schemas.errors import ConfigError, UnreadableError
 from udfs.bank_names import PackedNames
+from udfs.bank_shelf import MANIFEST, file_sha256
 from udfs.hamming_index import Chunks, HammingIndex
 from udfs.live_index import LiveIndex
 
-MANIFEST: Final = "manifest.json"
+__all__ = ["MANIFEST", "file_sha256", "read_manifest", "read_snapshot", "write_snapshot"]
+    "MANIFEST",
+    "Manifest",
+    "file_sha256",
+    "read_manifest",
+    "read_snapshot",
+    "write_snapshot",
+]
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,7 +118,8 @@ def read_snapshot(folder: Path, *, verify: bool = True) -> tuple[LiveIndex, Mani
         verify: compare every file with its SHA-256; without, only sizes and shapes are checked.
 
     Raises:
-        ConfigError: naming the file that is missing or another one.
+        UnreadableError: naming the file that cannot be read.
+        ConfigError: naming the file that is another one.
     """
     manifest = read_manifest(folder)
     arrays: dict[str, npt.NDArray[Any]] = {}
@@ -121,7 +129,9 @@ def read_snapshot(folder: Path, *, verify: bool = True) -> tuple[LiveIndex, Mani
             if verify and file_sha256(path) != sha256:
                 raise ConfigError("is another file: its SHA-256 differs", file=str(path))
             loaded = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            raise UnreadableError(f"cannot be read: {error.strerror}", file=str(path)) from None
+        except ValueError as error:
             raise ConfigError(f"cannot be read: {error}", file=str(path)) from None
         arrays[name.removesuffix(".npy")] = np.asarray(loaded)
     try:
@@ -140,21 +150,16 @@ def read_manifest(folder: Path) -> Manifest:
     """Read what a snapshot says about itself.
 
     Raises:
-        ConfigError: there is none, or it is not one of ours.
+        UnreadableError: there is none that can be read.
+        ConfigError: it is not one of ours.
     """
     path = folder / MANIFEST
     try:
         return msgspec.json.decode(path.read_bytes(), type=Manifest)
     except OSError as error:
-        raise ConfigError(f"cannot be read: {error.strerror}", file=str(path)) from None
+        raise UnreadableError(f"cannot be read: {error.strerror}", file=str(path)) from None
     except msgspec.DecodeError as error:
         raise ConfigError(f"is not a snapshot's manifest: {error}", file=str(path)) from None
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _of(arrays: Mapping[str, npt.NDArray[Any]], part: str) -> dict[str, npt.NDArray[Any]]:

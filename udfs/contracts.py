@@ -22,6 +22,7 @@ from schemas.decision import Audit, Decision, Enforcement, Feedback, ReviewItem
 from schemas.evidence import MediaEvidence
 from schemas.features import SINGLE, ThreadContext, UserFeatures, Velocity
 from schemas.report_evidence import ReportEvidence
+from schemas.rescan import BankWait
 from schemas.trust import UserRow
 from schemas.upload import Upload
 
@@ -136,6 +137,8 @@ class Outcome(msgspec.Struct, frozen=True):
     review: ReviewItem | None = None
     enforcement: Enforcement | None = None
     feedback: tuple[Feedback, ...] = ()
+    rescan: BankWait | None = None
+    """Why it has to be decided again later, without its author or anybody asking for it."""
 
 
 @dc.dataclass(slots=True, frozen=True)

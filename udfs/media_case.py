@@ -19,6 +19,7 @@ import msgspec
 from schemas.categories import Stage
 from schemas.decision import Evidence
 from schemas.evidence import FoundText, MediaEvidence, Step
+from schemas.rescan import BANKS, AwayBank
 from udfs.banks import ExactBanks, content_hash
 from udfs.contracts import (
     BankMatch,
@@ -46,6 +47,11 @@ class MatchMedia(Protocol):
     @property
     def hash(self) -> str: ...
 
+    @property
+    def away(self) -> Sequence[AwayBank]:
+        """Those whose snapshot cannot be read."""
+        ...
+
     def match(
         self, query: MediaQuery, now_ms: float, uploaded_ms: float | None = None
     ) -> Sequence[BankMatch]: ...
@@ -60,10 +66,13 @@ class MediaBankStage:
         self._banks = banks
 
     def run(self, batch: Sequence[Work], now_ms: int) -> None:
-        """Note matches."""
+        """Note matches, and where a bank is away."""
+        away = bool(self._banks.away)
         for work in batch:
             case = work.item.case
             if case is not None and case.evidence is not None:
+                if away:
+                    work.degraded = (*work.degraded, BANKS)
                 asked = bank_query(case.evidence)
                 work.media = self._banks.match(asked, now_ms, work.item.broker_ms)
 

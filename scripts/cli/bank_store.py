@@ -18,7 +18,7 @@ from schemas.yaml_source import YamlSource
 from scripts.cli.bank_files import Format, Row, read_rows, tell_format
 from udfs.bank_snapshot import MANIFEST, Manifest, file_sha256, read_snapshot, write_snapshot
 from udfs.live_index import LiveIndex
-from udfs.media_banks import MediaBank
+from udfs.media_bank import MediaBank
 
 KEPT: Final = 3
 """Snapshots of a bank that stay: a job may have been started on the one before."""
