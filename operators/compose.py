@@ -125,6 +125,7 @@ def _limits(settings: DeepSettings) -> DeepLimits:
         high=settings.high,
         budget_ms=settings.budget_ms,
         late_after_ms=settings.late_after_ms,
+        busy_most=settings.busy_most if settings.provider == "cpu" else 0.0,
         # On a processor texts gain nothing by running together; a GPU wants many.
         together=1 if settings.provider == "cpu" else _GPU_TOGETHER,
     )

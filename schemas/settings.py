@@ -175,6 +175,9 @@ class DeepSettings(_Section):
     """Of one batch; what is left over then the fast tier decides alone. 0: no limit."""
     late_after_ms: Annotated[float, Field(ge=0)] = 40.0
     """Uploads that the broker has had for longer are not shown to it. 0: all are."""
+    busy_most: Probability = 0.75
+    """Share of the time that the thread of a subtask may be busy with everything; the heavy tier
+    gets what the rest leaves of it. 0: no limit. A GPU does its work elsewhere: no limit there."""
     provider: Literal["cpu", "cuda", "tensorrt"] = "cpu"
     precision: Literal["auto", "int8", "fp16", "fp32"] = "auto"
     threads: Positive = 1
@@ -294,7 +297,7 @@ class Settings(BaseSettings):
 
 def unhurried(settings: Settings) -> Settings:
     """The same, the heavy tier taking as long as it takes: nobody waits for a file's end."""
-    deep = settings.deep.model_copy(update={"budget_ms": 0.0, "late_after_ms": 0.0})
+    deep = settings.deep.model_copy(update={"budget_ms": 0.0, "late_after_ms": 0.0, "busy_most": 0.0})
     return settings.model_copy(update={"deep": deep})
 
 

@@ -38,7 +38,7 @@ def test_nothing_is_shed_where_nobody_waits() -> None:
     settings = Settings()
     assert settings.deep.budget_ms > 0
     deep = unhurried(settings).deep
-    assert (deep.budget_ms, deep.late_after_ms) == (0, 0)
+    assert (deep.budget_ms, deep.late_after_ms, deep.busy_most) == (0, 0, 0)
     assert unhurried(settings).deep.low == settings.deep.low
 
 
@@ -51,5 +51,5 @@ def test_every_setting_is_documented_with_its_default() -> None:
             continue
         for name, value in values:
             rows = re.findall(rf"^\| `{section}\.{name}` \| `([^`]*)` \|", text, re.MULTILINE)
-            shown = {"": '""', "True": "true"}.get(str(value), str(value))
+            shown = {"": '""', "True": "true", "False": "false"}.get(str(value), str(value))
             assert rows == [shown], f"{section}.{name}"

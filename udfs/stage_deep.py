@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 import msgspec
 import numpy as np
 
 from udfs.contracts import Scorer
+from udfs.deep_allowance import Allowance
 from udfs.stages import Work
 from udfs.text_tiers import HIGH, LOW, blend_of, blended, needs_deep, readable
 
@@ -28,6 +30,9 @@ class DeepLimits(msgspec.Struct, frozen=True):
     late_after_ms: float = 0.0
     """Uploads that the broker has had for longer are shed; 0: none. A queue is worked off at the
     fast tier's rate, and nobody waits for an hour's texts to be read twice."""
+    busy_most: float = 0.0
+    """Share of the time that its thread may be busy, with everything; 0: no limit. What does not
+    fit is shed (`udfs.deep_allowance`)."""
     together: int = 1
     """Texts that are scored in one call; between two calls the time is looked at."""
 
@@ -92,10 +97,12 @@ class DeepTextStage:
         self._on_text = on_text
         self._reads = reads
         self._memory = memory or ShedMemory()
+        self._allowance = Allowance(limits.busy_most)
 
     def run(self, batch: Sequence[Work], now_ms: int) -> None:
         """Score each undecided content once, however often it is in the batch."""
         contents = self._undecided(batch)
+        self._allowance.refill()
         if not contents:
             return
         begin = time.perf_counter()
@@ -113,11 +120,12 @@ class DeepTextStage:
             self._score([works])
         step = max(1, limits.together)
         for first in range(0, len(waiting), step):
-            if 0 < limits.budget_ms < (time.perf_counter() - begin) * 1e3:
+            over = 0 < limits.budget_ms < (time.perf_counter() - begin) * 1e3
+            if over or self._allowance.spent:
                 for works in waiting[first:]:
                     self._shed(works)
                 return
-            self._score(waiting[first : first + step])
+            self._allowance.spend(partial(self._score, waiting[first : first + step]))
 
     def _undecided(self, batch: Sequence[Work]) -> list[list[Work]]:
         """Works by content, those whose probabilities lie nearest to the middle first."""
