@@ -24,13 +24,6 @@ from udfs.hamming_index import Chunks, HammingIndex
 from udfs.live_index import LiveIndex
 
 __all__ = ["MANIFEST", "file_sha256", "read_manifest", "read_snapshot", "write_snapshot"]
-    "MANIFEST",
-    "Manifest",
-    "file_sha256",
-    "read_manifest",
-    "read_snapshot",
-    "write_snapshot",
-]
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
