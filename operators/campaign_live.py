@@ -7,7 +7,8 @@ from typing import Final, NamedTuple
 import msgspec
 
 from operators.campaign_count import Crossing
-from operators.campaign_state import Copy
+from operators.campaign_state import VERSION, Copy
+from operators.user_state import StateError
 from schemas.campaign import Campaign, CampaignKind, campaign_id, time_of
 from schemas.campaign_job import CampaignsDocument
 from udfs.campaign_sketch import similarity
@@ -30,6 +31,30 @@ class Live(msgspec.Struct, frozen=True, array_like=True):
     """A person has taken its bank back: it is not published again."""
     observe_only: bool | None = None
     """As its bank was published last, by whomever; None: not yet."""
+
+
+_encoder: Final = msgspec.msgpack.Encoder()
+_decoder: Final = msgspec.msgpack.Decoder(Live)
+_HEAD: Final = bytes([VERSION])
+
+
+def encode_live(live: Live) -> bytes:
+    """The value that is kept: version byte, then MessagePack."""
+    return _HEAD + _encoder.encode(live)
+
+
+def decode_live(value: bytes) -> Live:
+    """Read a kept value.
+
+    Raises:
+        StateError: for an unknown version or a damaged value.
+    """
+    if value[:1] != _HEAD:
+        raise StateError(f"kept campaign has version {value[:1].hex()}, this code reads {VERSION}")
+    try:
+        return _decoder.decode(value[1:])
+    except msgspec.MsgspecError as error:
+        raise StateError(f"kept campaign cannot be read: {error}") from None
 
 
 class Representative(NamedTuple):

@@ -16,9 +16,10 @@ from typing import Final, NamedTuple, Protocol
 import msgspec
 
 from operators.campaign_count import Crossing, decode_crossing
-from operators.campaign_live import Live, joined, representative
+from operators.campaign_live import Live, decode_live, encode_live, joined, representative
 from operators.metrics import Metrics
 from operators.moderation_logic import Record
+from operators.user_state import StateError
 from schemas.campaign import BANK_PREFIX, Campaign
 from schemas.campaign_job import CampaignsDocument
 from schemas.control import HISTORY, ControlMessage
@@ -46,8 +47,6 @@ class Told(NamedTuple):
 
 
 _encode: Final = msgspec.json.Encoder().encode
-_decoder: Final = msgspec.msgpack.Decoder(Live)
-_pack: Final = msgspec.msgpack.Encoder().encode
 
 
 class RegistryLogic:
@@ -76,6 +75,7 @@ class RegistryLogic:
         self._now_ms = now_ms
         self._events = metrics.counter("campaigns")
         self._banks = metrics.counter("campaign_banks")
+        self._state_resets = metrics.counter("state_resets")
         self._keep_ms = config.bank.keep_hours * 3_600_000
         self._live: dict[str, Live] | None = None
         self._strays: dict[str, float] = {}
@@ -126,7 +126,14 @@ class RegistryLogic:
     def _load(self, campaigns: Kept, messages: Kept) -> dict[str, Live]:
         """What the state holds; read once, since nobody else writes it."""
         if self._live is None:
-            self._live = {name: _decoder.decode(value) for name, value in campaigns.items()}
+            self._live = {}
+            for name, value in campaigns.items():
+                try:
+                    self._live[name] = decode_live(value)
+                except StateError:
+                    # Its bank expires by itself; that is better than a job that fails for ever.
+                    self._state_resets.add()
+                    campaigns.remove(name)
             for key, value in sorted(messages.items()):
                 terms = _terms(value)
                 if not key.partition("/")[2].startswith(BANK_PREFIX):
@@ -168,7 +175,7 @@ class RegistryLogic:
             yield self._publish(after)
             after = msgspec.structs.replace(after, published=True)
             live[after.record.campaign_id] = after
-        campaigns.put(after.record.campaign_id, _pack(after))
+        campaigns.put(after.record.campaign_id, encode_live(after))
 
     def _answered(
         self,
@@ -198,7 +205,7 @@ class RegistryLogic:
             observe_only=each.observe_only if terms is None else terms.observe_only,
         )
         live[name] = after
-        campaigns.put(name, _pack(after))
+        campaigns.put(name, encode_live(after))
 
     def _end(
         self, each: Live, live: dict[str, Live], campaigns: Kept, *, good: bool

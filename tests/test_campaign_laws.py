@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 
 import msgspec
 import pytest
@@ -103,7 +104,7 @@ def test_pictures_that_differ_are_none() -> None:
 # --- laws ----------------------------------------------------------------------------------------
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.data())
 def test_order_and_duplicates_do_not_matter(data: st.DataObject) -> None:
     """What is counted is the same in any order and with any of it twice, beyond the bound too."""
@@ -140,6 +141,20 @@ def test_order_and_duplicates_do_not_matter(data: st.DataObject) -> None:
     assert sets(world) == sets(shuffled)
 
 
+@settings(max_examples=6, deadline=None)
+@given(st.integers(1, 120), st.integers(0, 120), st.sampled_from([crowd, varied]))
+def test_what_is_delivered_again_after_a_restart_tells_nothing_new(
+    cut: int, back: int, world: Callable[[int], list[Arrival]]
+) -> None:
+    uploads = world(120)
+    straight = Job(NEW).take(uploads)
+    job = Job(NEW).take(uploads[:cut])
+    job.restart()
+    job.take(uploads[max(0, cut - back) :])
+    assert job.campaigns() == straight.campaigns()
+    assert job.banks() == straight.banks()
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.integers(1, 9), st.integers(1, 30), st.integers(0, 2**32))
 def test_never_below_the_thresholds(users: int, posts: int, seed: int) -> None:
@@ -153,14 +168,14 @@ def test_never_below_the_thresholds(users: int, posts: int, seed: int) -> None:
 
 def test_what_is_remembered_is_bounded_and_numbers_are_near_the_truth() -> None:
     job = Job(config(bounds={"counted": 256}))
-    job.take(upload(n, EXACT, minute=n / 1000) for n in range(3_000))
+    job.take(upload(n, EXACT, minute=n / 1000) for n in range(1_500))
     states = [state.value() or b"" for state in job.groups.values()]
     assert max(map(len, states)) < 24_000
     found = newest(job)
     assert found.estimated
     group = decode_group(states[0])
-    assert 0.85 < group.users.count / 3_000 < 1.15
-    assert 0.85 < group.uploads.count / 3_000 < 1.15
+    assert 0.85 < group.users.count / 1_500 < 1.15
+    assert 0.85 < group.uploads.count / 1_500 < 1.15
     assert group.users.weight == 1000 * group.users.count
 
 

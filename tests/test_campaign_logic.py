@@ -296,3 +296,12 @@ def test_a_campaign_of_the_past_is_told_and_gets_no_bank() -> None:
     job.now_ms = START_MS + 48 * 60 * MINUTE
     assert newest(job.take(crowd(10))).status == "live"
     assert not job.banks()
+
+
+def test_a_kept_campaign_that_cannot_be_read_is_forgotten() -> None:
+    job = Job(NEW).take(crowd(10))
+    job.kept.rows = dict.fromkeys(job.kept.rows, b"\x09")
+    job.restart()
+    job.take(upload(50 + n, EXACT, minute=1) for n in range(10))
+    assert job.metrics.value("state_resets") == 1
+    assert [(each.revision, each.users) for each in job.campaigns()] == [(0, 10), (0, 20)]

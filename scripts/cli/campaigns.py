@@ -51,7 +51,7 @@ def list_(
             print(msgspec.json.encode(each).decode())
         return
     table = Table(
-        "id", "kind", "users", "communities", "uploads", "new", "last seen", "mode", "status"
+        "id", "kind", "users", "communities", "uploads", "weight", "last seen", "mode", "status"
     )
     for each in found:
         about = "~" if each.estimated else ""
@@ -61,7 +61,7 @@ def list_(
             f"{about}{each.users}",
             f"{about}{each.communities}",
             f"{about}{each.uploads}",
-            f"{each.mean_weight:.0%}",
+            f"{each.mean_weight:.2f}",
             f"{each.last_seen:%Y-%m-%d %H:%M:%S}",
             each.mode,
             each.status,
