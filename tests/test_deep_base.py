@@ -125,25 +125,25 @@ def test_labels_are_mapped(tmp_path: Path) -> None:
     )
     found = label_map.load(path)
     assert found.categories == ("toxicity", "hate_speech")
-    names = {0: "ok", 1: "rude", 2: "hate", 3: "vile"}
-    assert label_map.columns(found, names, YamlSource.read(path)) == [(1, 3), (2,)]
+    names = ["ok", "rude", "hate", "vile"]
+    assert found.columns(names, YamlSource.read(path)) == [(1, 3), (2,)]
 
 
 @pytest.mark.parametrize(
     ("text", "names", "line", "message"),
     [
-        ("labels:\n  x: rudeness\n", {}, 4, "labels.x: unknown category; there are: toxicity"),
-        ("labels: {}\n", {}, 3, "must name a label"),
-        ("labels:\n  x: threat\n", {0: "y"}, 4, "the model has no such label; it has: y"),
-        ("labels:\n  y: threat\n", {0: "y"}, 3, "one label must stand for none"),
+        ("labels:\n  x: rudeness\n", [], 4, "labels.x: unknown category; there are: toxicity"),
+        ("labels: {}\n", [], 3, "must name a label"),
+        ("labels:\n  x: threat\n", ["y"], 4, "the model has no such label; it has: y"),
+        ("labels:\n  y: threat\n", ["y"], 3, "one label must stand for none"),
     ],
 )
 def test_wrong_label_maps(
-    text: str, names: dict[int, str], line: int, message: str, tmp_path: Path
+    text: str, names: list[str], line: int, message: str, tmp_path: Path
 ) -> None:
     path = labels_file(tmp_path, f"version: 1\nactivation: softmax\n{text}")
     with pytest.raises(ConfigError, match=message) as caught:
-        label_map.columns(label_map.load(path), names, YamlSource.read(path))
+        label_map.load(path).columns(names, YamlSource.read(path))
     assert caught.value.line == line
 
 

@@ -33,7 +33,7 @@ from udfs.deep_manifest import (
     check_manifest,
     model_file,
 )
-from udfs.deep_tokens import Tokens, TokenWindows
+from udfs.deep_tokens import TokenWindows
 from udfs.model_package import check_files, read_manifest
 
 PROVIDERS: Final = {
@@ -79,15 +79,6 @@ class _Batch(NamedTuple):
     rows: list[int]
     """Places of its windows among all."""
     feed: dict[str, npt.NDArray[np.int64]]
-
-
-class Located(NamedTuple):
-    """Scores and where they come from."""
-
-    raw: FloatArray
-    """Logits, shape (texts, categories)."""
-    windows: npt.NDArray[np.int64]
-    """Characters of the window that each came from, shape (texts, categories, 2)."""
 
 
 class DeepTextScorer:
@@ -173,16 +164,6 @@ class DeepTextScorer:
                     ahead = reader.submit(self._read, following)
                 found.append(self._gathered(self._run(batches), starts)[0])
         return np.concatenate(found)
-
-    def locate(self, texts: Sequence[str]) -> Located:
-        """Logits, and for each the window of characters that it came from."""
-        tokens = [self._windows.tokens(text) for text in texts]
-        raw, best = self._located([own.ids for own in tokens])
-        windows = np.zeros((*raw.shape, 2), np.int64)
-        for i, own in enumerate(tokens):
-            for j, start in enumerate(best[i].tolist()):
-                windows[i, j] = self._characters(own, start)
-        return Located(raw, windows)
 
     def explain(self, text: str, category: str, limit: int = 5) -> list[tuple[int, int, float]]:
         """Words without which `category` would score lower, by how much, strongest first.
@@ -309,10 +290,6 @@ class DeepTextScorer:
                 best[i] = np.array(own)[at]
             first += len(own)
         return raw, best
-
-    def _characters(self, tokens: Tokens, start: int) -> tuple[int, int]:
-        spans = tokens.spans[start : start + self._windows.body]
-        return (spans[0][0], spans[-1][1]) if spans else (0, 0)
 
 
 _loaded: dict[tuple[Path, str, DeepTextOptions], DeepTextScorer] = {}

@@ -11,7 +11,7 @@ from torch import nn
 from transformers import AutoModelForSequenceClassification
 
 from schemas.yaml_source import YamlSource
-from scripts.cli.deep import base, label_map
+from scripts.cli.deep import base
 from scripts.cli.deep.export import Exported, export
 from scripts.cli.deep.label_map import LabelMap
 from udfs.deep_manifest import Precision
@@ -72,8 +72,8 @@ def export_folder(
         folder, local_files_only=True, attn_implementation="eager"
     ).eval()
     config = model.config
-    names = {int(i): str(label) for i, label in config.id2label.items()}
-    columns = label_map.columns(labels, names, YamlSource.read(labels_file))
+    names = [str(config.id2label[i]) for i in range(config.num_labels)]
+    columns = labels.columns(names, YamlSource.read(labels_file))
     tokenizer = base.plain_tokenizer(folder)
     pad = base.token_id(tokenizer, "[PAD]", "<pad>")
     # RoBERTa counts positions from behind its padding id.

@@ -17,7 +17,7 @@ from schemas.yaml_source import YamlSource
 from scripts.cli.deep import base
 from scripts.cli.image import onnx_file
 from scripts.cli.image.brush import Brush
-from scripts.cli.image.label_map import ImageLabelMap, Preprocessing, columns
+from scripts.cli.image.label_map import ImageLabelMap, Preprocessing
 from scripts.cli.image.network import OPSET, verify
 from udfs.pixel_package import MODEL, PixelManifest
 from udfs.pixels import PixelScorer, probe_picture, square
@@ -155,7 +155,7 @@ def import_folder(
         folder, local_files_only=True, attn_implementation="eager"
     ).eval()
     names = tuple(str(model.config.id2label[i]) for i in range(model.config.num_labels))
-    places = columns(labels, names, source)
+    places = labels.columns(names, source)
     own = preprocessing(processor, folder)
     out.mkdir(parents=True, exist_ok=True)
     # The exporter puts back the mode of the outermost module, and with it that of all others.

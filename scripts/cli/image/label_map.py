@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -9,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from schemas.categories import PIXEL_CATEGORIES
 from schemas.yaml_source import FaultError, YamlSource
+from scripts.cli.label_columns import label_columns
 
 Triple = tuple[float, float, float]
 
@@ -70,6 +72,16 @@ class ImageLabelMap(BaseModel):
             raise FaultError("must not be 0", "preprocessing", "deviation")
         return self
 
+    def columns(self, names: Sequence[str], source: YamlSource) -> list[tuple[int, ...]]:
+        """For each of `categories` the model's outputs that stand for it; see `label_columns`.
+
+        Args:
+            names: the model's own labels, by output.
+            source: the map's file, for errors.
+        """
+        exclusive = self.activation != "sigmoid"
+        return label_columns(self.labels, self.categories, names, source, exclusive=exclusive)
+
     @property
     def categories(self) -> tuple[str, ...]:
         """Categories that some label stands for, in our order."""
@@ -83,31 +95,3 @@ def load(path: Path) -> ImageLabelMap:
         ConfigError: naming file, line and field.
     """
     return YamlSource.read(path).validate(ImageLabelMap)
-
-
-def columns(
-    labels: ImageLabelMap, names: tuple[str, ...], source: YamlSource
-) -> list[tuple[int, ...]]:
-    """For each of the map's categories the model's outputs that stand for it.
-
-    Args:
-        labels: the map.
-        names: the model's own labels, by output.
-        source: the map's file, for errors.
-
-    Raises:
-        ConfigError: the map names a label that the model has not, or under softmax leaves none
-            that means harmless.
-    """
-    place = {name: i for i, name in enumerate(names)}
-    for label in labels.labels:
-        if label not in place:
-            there = ", ".join(place)
-            raise source.error(f"the model has no such label; it has: {there}", ("labels", label))
-    out = [
-        tuple(place[label] for label, own in labels.labels.items() if own == category)
-        for category in labels.categories
-    ]
-    if labels.activation != "sigmoid" and any(len(own) == len(place) for own in out):
-        raise source.error("one label must stand for none of this", ("labels",))
-    return out

@@ -11,7 +11,7 @@ import onnxruntime as ort
 
 from schemas.errors import ConfigError, SluiceError
 from schemas.yaml_source import YamlSource
-from scripts.cli.image.label_map import ImageLabelMap, Preprocessing, columns
+from scripts.cli.image.label_map import ImageLabelMap, Preprocessing
 from udfs.model_package import sha256_of
 from udfs.pixel_package import (
     MODEL,
@@ -101,7 +101,7 @@ def import_file(
     out.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(path, out / MODEL)
     return write(
-        out, own, labels, columns(labels, labels.names, source), layout=said.layout, name=name,
+        out, own, labels, labels.columns(labels.names, source), layout=said.layout, name=name,
         source={"model": f"{path.name} (sha256 {sha256_of(path)[:16]})"},
     )  # fmt: skip
 
