@@ -26,7 +26,7 @@ class TextsPart(Part):
     bands: Annotated[int, Field(ge=1, le=16)] = 4
     """Groups that a text is counted in, of four hashes each. More find campaigns whose copies
     differ more, and cost as much more."""
-    similarity: Similarity = 0.7
+    similarity: Similarity = 0.6
     """Share of their pieces that copies have in common at least."""
 
 

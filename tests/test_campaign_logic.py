@@ -180,10 +180,11 @@ def test_what_cannot_be_read_is_passed_over() -> None:
 def test_a_group_by_chance_is_no_campaign() -> None:
     """Texts that share a group without being near each other."""
     rng = random.Random(3)  # noqa: S311 - draws examples, guards nothing
-    words = ["alpha", "beta", "gamma", "delta", "omega", "sigma", "kappa", "theta", "zeta", "iota"]
-    texts = [" ".join(rng.choice(words) for _ in range(25)) for _ in range(40)]
-    job = Job(config(texts={"bands": 16})).take(upload(n, text) for n, text in enumerate(texts))
+    words = "alpha beta gamma delta omega sigma kappa theta zeta iota lambda epsilon rho tau"
+    drawn = [" ".join(rng.choice(words.split()) for _ in range(25)) for _ in range(120)]
+    job = Job(config(texts={"bands": 16})).take(upload(n, text) for n, text in enumerate(drawn))
     assert not job.campaigns()
+    assert job.metrics.value("campaigns", event="loose") > 0
 
 
 # --- growth, banks, people -----------------------------------------------------------------------
