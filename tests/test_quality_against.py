@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from schemas.errors import ConfigError
 from schemas.quality import QualityRecord
 from schemas.settings import load_settings
-from scripts.cli.quality import against, config, days, publish
+from scripts.cli.quality import against, config, days, derive, publish
 from scripts.cli.quality.against import Day, bounds, drift, freshness, stability, volume
 from scripts.cli.quality.config import DriftCheck, FreshnessCheck, VolumeCheck
 from scripts.cli.quality.days import OpenDayError, require_closed
@@ -174,3 +174,38 @@ def test_results_are_published_by_suite_and_day(monkeypatch: pytest.MonkeyPatch)
     topic, value, _ = sent[0]
     assert topic == "moderation.quality"
     assert msgspec.json.decode(value, type=QualityRecord) == record
+
+
+@pytest.mark.parametrize(
+    ("change", "column", "expected"),
+    [
+        ({}, "is_confidence_wrong", 0),
+        ({"confidence": 0.5}, "is_confidence_wrong", 0),
+        ({"confidence": 0.6}, "is_confidence_wrong", 1),
+        ({"confidence": 0.4}, "is_confidence_wrong", 1),
+        ({"confidence": None}, "is_confidence_wrong", None),
+        ({"degraded": ["language"]}, "is_degraded", 0),
+        ({"degraded": ["language"]}, "is_unread", 1),
+        ({"degraded": ["language", "redis"]}, "is_degraded", 1),
+        ({"degraded": ["evidence"], "interim": True}, "is_without_evidence", 0),
+        ({"degraded": ["evidence"]}, "is_without_evidence", 1),
+        (
+            {"model_versions": {"deep_text": "ab-int8", "fusion": "linear-1-cd"}},
+            "is_model_known",
+            1,
+        ),
+        ({"model_versions": {"deep_text": "xy-int8"}}, "is_model_known", 0),
+        ({"model_versions": [("deep_text", "ab")]}, "is_model_known", 1),
+        ({"model_versions": {}}, "is_model_known", None),
+        ({"revision": 1}, "of_text_latency_ms", None),
+        ({"content_type": "image"}, "of_text_latency_ms", None),
+        ({}, "of_text_latency_ms", 7.5),
+    ],
+)
+def test_what_is_derived_of_a_decision(change: dict[str, Any], column: str, expected: Any) -> None:
+    row: dict[str, Any] = {
+        "probability": 0.125, "confidence": 0.875, "degraded": [], "interim": False,
+        "content_type": "text", "revision": 0, "latency_ms": 7.5, **change,
+    }  # fmt: skip
+    known = {("deep_text", "ab"), ("fusion", "linear-1")}
+    assert derive.decisions([row], known)[column] == [expected]

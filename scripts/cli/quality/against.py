@@ -10,7 +10,7 @@ import datetime as dt
 import math
 import statistics
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 import pandas as pd
@@ -194,15 +194,16 @@ def mixes_of(config: SuiteConfig, frame: pd.DataFrame) -> dict[str, dict[str, in
 
 def newest_of(reader: Reader, frame: pd.DataFrame) -> dt.datetime | None:
     """Time of the newest row; None where none has one."""
+    there = [frame[column].to_list() for column in _TIMES[reader] if column in frame]
     times = (
         moment
-        for _, row in frame[[c for c in _TIMES[reader] if c in frame]].iterrows()
-        if (moment := next(_moments(row.to_list()), None)) is not None
+        for values in zip(*there, strict=True)
+        if (moment := next(_moments(values), None)) is not None
     )
     return max(times, default=None)
 
 
-def _moments(values: list[object]) -> Iterator[dt.datetime]:
+def _moments(values: Iterable[object]) -> Iterator[dt.datetime]:
     for value in values:
         moment = value
         if isinstance(value, str):

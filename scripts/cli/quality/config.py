@@ -61,6 +61,8 @@ class ShareCheck(_Part):
     values: Annotated[tuple[Scalar, ...], Field(min_length=1)]
     among: dict[str, Scalar] = {}
     """Only rows with these values; and only rows in which `column` has a value at all."""
+    optional: bool = False
+    """No row need have a value."""
     min: Share = 0.0
     max: Share = 1.0
     severity: Severity = "error"

@@ -41,6 +41,8 @@ _JUDGED: Final = frozenset({"bank", "rule", "verdict", "appeal"})
 _MAPS: Final = frozenset({"scores", "features", "model_versions"})
 _BATCH: Final = 256
 _DAY_S: Final = 86_400.0
+_NO_OUTAGE: Final = frozenset({"language", "evidence"})
+"""In `degraded`: of the content, and what may still come."""
 _NEAR: Final = 1e-6
 """Confidence and probability are rounded apart."""
 
@@ -122,7 +124,11 @@ def decisions(rows: Sequence[Row], known: Versions | None = None) -> Columns:
             else None
             for row in rows
         ],
-        "is_degraded": [int(bool(row.get("degraded"))) for row in rows],
+        "is_degraded": [int(bool({*(row.get("degraded") or ())} - _NO_OUTAGE)) for row in rows],
+        "is_without_evidence": [
+            int("evidence" in (row.get("degraded") or ()) and row.get("interim") is False)
+            for row in rows
+        ],
         "is_unread": [int("language" in (row.get("degraded") or ())) for row in rows],
         "of_models": [len(row.get("model_versions") or ()) for row in rows],
         "is_model_known": [_models_known(row.get("model_versions"), known) for row in rows],
@@ -133,13 +139,21 @@ def _confidence_wrong(row: Row) -> int | None:
     confidence, probability = row.get("confidence"), row.get("probability")
     if not isinstance(confidence, int | float) or not isinstance(probability, int | float):
         return None
-    return int(abs(confidence - max(probability, 1 - probability)) > _NEAR)
+    larger = max(probability, 1 - probability)
+    # A coin's, where a text was not read.
+    return int(min(abs(confidence - larger), abs(confidence - 0.5)) > _NEAR)
 
 
 def _models_known(named: Any, known: Versions | None) -> int | None:
     if known is None or not named:
         return None
-    return int(set(_pairs(named)) <= set(known))
+    return int(
+        all(
+            # A heavy model's version says in which precision it ran.
+            (name, version) in known or (name, str(version).rpartition("-")[0]) in known
+            for name, version in _pairs(named)
+        )
+    )
 
 
 def feedback(rows: Sequence[Row]) -> Columns:

@@ -238,7 +238,7 @@ def _empty(check: _Check, config: SuiteConfig, table: Table) -> QualityCheck:
     kind = frame if there else frame.iloc[:0]
     for column, value in share.among.items() if there else ():
         kind = kind[kind[column] == value]
-    lacking = share.min > 0 and (not there or len(kind) > 0)
+    lacking = share.min > 0 and not share.optional and (not there or len(kind) > 0)
     return QualityCheck(
         check=check.id,
         severity=check.severity,
