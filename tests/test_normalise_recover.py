@@ -25,11 +25,16 @@ DISGUISED = {
     "yuo are teh wrost perosn alvie": "you are the worst person alive",
     "siht is trrash": "shit is trash",
     "id 😀 you 😂 idiot 🔥 are 💯 so 🙄 bad 😡": "id you idiot are so bad",
+    "Who 😀 asked 😂? Y😡ou don 🙄't know 💯, id🤡iot 🔥!": "who asked? you don't know, idiot!",
+    "you 🎉 lie 🎉, y🎉ou b🎉rz 🎉, you 🎉 lie 🎉.": "you lie, you brz, you lie.",
+    # A picture between two words parts them, even there.
+    "good 😀 bye 😂, see 😡 you 💯, never😀again 🎉.": "good bye, see you, never😀again.",
 }
 HONEST = (
     "they elected a man who re-elected them", "he has a lot of bae and amd in the hood",
     "i'm a c sharp developer", "that's y i said so", "4th of 7 and 3rd of 11",
     "great day 🌞 with the kids 🎉 and the dog ❤", "we ate 🍕 then 🍔 then 🍟 all day long",
+    "so good 🎉! love it 😍, all of it ❤!",
     "ich gehe heute nicht in die schule, weil ich krank bin",
     "voce nao sabe o que e a vida de verdade",
     "je ne sais pas pourquoi tu fais cela maintenant",

@@ -41,9 +41,10 @@ _SAMPLE: Final = 60
 """Words of a text by which it is told whether it is misspelt."""
 _HARD: Final = 5
 """Letters of a word from which its misspelt forms are put into the table."""
-_PICTURE: Final = re.compile(
-    r"(?<=[^\W_] |[.,!?] )[\u2600-\u27bf\u2b00-\u2bff\U0001f300-\U0001faff]\ufe0f?(?= |$)"
-)
+_SIGNS: Final = "[\u2600-\u27bf\u2b00-\u2bff\U0001f300-\U0001faff]\ufe0f?"
+_PICTURE: Final = re.compile(rf"(?<=[^\W_] |[.,!?] ){_SIGNS}(?=[ .,!?;:'\"/)]|$)")
+_PICTURE_INSIDE: Final = re.compile(rf"(?<=[a-z]){_SIGNS}(?=[a-z])")
+_BROKEN: Final = re.compile(rf"[a-z]+(?:{_SIGNS}[a-z]+)+")
 _LEAST_PICTURES: Final = 5
 
 
@@ -190,16 +191,24 @@ class Recovery:
 
     # --- pictures ----------------------------------------------------------------------------
 
-    @staticmethod
-    def pictures(text: str) -> list[Edit]:
-        """Drop single pictures that stand after every other word, or oftener."""
+    def pictures(self, text: str) -> list[Edit]:
+        """Drop single pictures that stand after every other word, or oftener, and those inside."""
         found = list(_PICTURE.finditer(text))
         if len(found) < _LEAST_PICTURES:
             return []
         words = sum(token[0].isalnum() for token in text.split(" ") if token)
         if 5 * len(found) < 2 * words:
             return []
-        return [(m.start() - 1, m.end(), "") for m in found]
+        edits: list[Edit] = [(m.start() - 1, m.end(), "") for m in found]
+        # `y💯ou`, too short for a dictionary's proof. A picture between two words may part them.
+        for token in _BROKEN.finditer(text):
+            parts = _PICTURE_INSIDE.split(token.group())
+            if "".join(parts) in self._known or not all(part in self._known for part in parts):
+                edits += [
+                    (token.start() + m.start(), token.start() + m.end(), "")
+                    for m in _PICTURE_INSIDE.finditer(token.group())
+                ]
+        return sorted(edits)
 
 
 def _sources(word: str) -> Iterator[tuple[str, float]]:
