@@ -297,7 +297,7 @@ def test_a_small_xlm_roberta_is_imported(tmp_path: Path, data_folder: Path) -> N
         "version: 1\nactivation: softmax\nlanguages: [en, pt]\nmax_tokens: 512\n"
         "labels: {offensive: toxicity, hate: toxicity}\n"
     )
-    scorer = imported(folder, tmp_path, "--data", str(data_folder))
+    scorer = imported(folder, tmp_path, "--data", str(data_folder), *deep_kit.TRIAL)
     assert scorer.categories == ("toxicity",)
     # Room for positions behind the padding id: 130 - 2.
     assert scorer.manifest.max_tokens == 128

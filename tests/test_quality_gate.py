@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from schemas.categories import TEXT_CATEGORIES
 from schemas.errors import ConfigError, SluiceError
 from schemas.quality import QualityCheck, QualityFile, QualityRecord
-from scripts.cli import build_dataset, train_fast, train_fusion, training_templates
+from scripts.cli import blend_tiers, build_dataset, train_fast, train_fusion, training_templates
 from scripts.cli.dataset.build import FILE
 from scripts.cli.dataset.rows import table
 from scripts.cli.quality import gate, history
@@ -137,8 +137,12 @@ def test_a_data_set_is_checked_when_it_is_built(
     with pytest.raises(UncheckedRowsError, match="failed the suite training"):
         gate.require(out / FILE, "training")
 
-    done = CliRunner().invoke(train_fusion.app, [str(out)])
-    assert isinstance(done.exception, UncheckedRowsError)
+    for training_app, words in (
+        (train_fusion.app, [str(out)]),
+        (blend_tiers.app, [str(tmp_path), "--data", str(out)]),
+    ):
+        done = CliRunner().invoke(training_app, words)
+        assert isinstance(done.exception, UncheckedRowsError)
     taken: dict[str, Any] = {}
 
     def train(*_: Any, **own: Any) -> None:

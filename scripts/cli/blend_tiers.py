@@ -17,8 +17,10 @@ from rich.console import Console
 from schemas.errors import SluiceError
 from schemas.settings import load_settings
 from scripts.cli.code_version import code_version
+from scripts.cli.dataset.build import FILE
 from scripts.cli.deep import assess, blend, card, data
 from scripts.cli.deep.files import write_manifest
+from scripts.cli.quality import gate
 from scripts.cli.train_text import sayer
 from udfs import text_deep
 from udfs.contracts import Scorer
@@ -48,12 +50,14 @@ def blend_tiers(
     measure: Annotated[
         bool, typer.Option(help="Also measure on the test split (minutes), for the model card.")
     ] = True,
+    unchecked: Annotated[str | None, typer.Option(help=gate.UNCHECKED_HELP)] = None,
 ) -> None:
     """Fit weights of both tiers' log-odds on held-out rows, and write them into the package.
 
     Run it again when either model changes. The package gets a new version.
     """
     say = sayer(Console(stderr=True), time.monotonic())
+    quality = gate.require(data_folder / FILE, "training", unchecked=unchecked)
     settings = load_settings("dev")
     folder = fast or settings.cascade.fast_text
     if folder is None:
@@ -124,6 +128,7 @@ def blend_tiers(
             "blend": {
                 "fast": first.version,
                 "code": code_version(),
+                "quality": quality,
                 **({"measured": len(splits["test"].texts)} if measure and rows else {}),
                 **facts,
             },

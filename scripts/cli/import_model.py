@@ -12,7 +12,9 @@ from rich.console import Console
 
 from schemas.errors import SluiceError
 from scripts.cli import training_model
+from scripts.cli.dataset import build
 from scripts.cli.deep import base, data, label_map
+from scripts.cli.quality import gate
 from scripts.cli.train_text import precisions_of, provenance, sayer
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -36,6 +38,7 @@ def import_model(
     ship: Annotated[
         str, typer.Option(help="Precisions that the package gets, with commas between.")
     ] = "int8,fp16,fp32",
+    unchecked: Annotated[str | None, typer.Option(help=gate.UNCHECKED_HELP)] = None,
 ) -> None:
     """Turn a local Hugging Face classifier into a model package, whatever its architecture.
 
@@ -47,11 +50,16 @@ def import_model(
 
     say = sayer(Console(stderr=True), time.monotonic())
     wanted = label_map.load(labels)
+    if data_folder is not None:
+        rows = data_folder / build.FILE
+        quality = {"quality": gate.require(rows, "training", unchecked=unchecked)}
+    else:
+        quality = {}
     exported, facts = imported.export_folder(
         base.resolve(str(folder)), wanted, labels, out, precisions=precisions_of(ship), name=name
     )
     splits = None if data_folder is None else data.read(data_folder, ("dev", "test"))
-    facts = {**facts, **provenance(data_folder, None)}
+    facts = {**facts, **provenance(data_folder, None), **quality}
     manifest = finish(
         exported,
         splits,
