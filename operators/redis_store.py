@@ -131,9 +131,7 @@ class RedisLookups:
 
     def flush(self) -> None:
         """Write users' rows that wait, where the next round trip may be far off."""
-        if self._queued_users and (
-            self._quiet or self._monotonic() - self._fetched_s > _QUIET_S
-        ):
+        if self._queued_users and (self._quiet or self._monotonic() - self._fetched_s > _QUIET_S):
             self._asked([], _NO_QUESTIONS)
 
     def note(self, marks: Sequence[Mark]) -> None:
