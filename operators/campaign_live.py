@@ -155,8 +155,8 @@ def joined(live: Live, fresh: Campaign, config: CampaignsDocument) -> Live:
     """A campaign after one more group of its copies has told of itself.
 
     Its numbers are the largest that any group has told: groups overlap. It is told anew, at the
-    next revision, where one of its numbers has doubled, its copies are found to differ, or its
-    bank would hold half its time longer.
+    next revision, where its users (or the communities that it was told by) have doubled, its
+    copies are found to differ, or its bank would hold half its time longer.
 
     Args:
         live: as it is kept.
@@ -164,7 +164,9 @@ def joined(live: Live, fresh: Campaign, config: CampaignsDocument) -> Live:
         config: for how long banks hold.
     """
     old = live.record
-    doubled = fresh.users >= 2 * old.users or fresh.communities >= max(2 * old.communities, 2)
+    doubled = fresh.users >= 2 * old.users
+    if fresh.why == "communities":
+        doubled |= fresh.communities >= 2 * old.communities
     differs = _RANK[fresh.kind] > _RANK[old.kind] or (
         old.kind == "exact" and not set(fresh.hashes) <= set(old.hashes)
     )

@@ -196,6 +196,15 @@ def test_a_campaign_is_told_again_when_it_has_doubled() -> None:
     assert told == [(0, 10), (1, 20), (2, 40), (3, 80), (4, 160)]
 
 
+def test_a_campaign_by_communities_is_told_again_when_they_have_doubled() -> None:
+    posts = [upload(n, EXACT, user="u", community=f"k{n}", minute=n / 100) for n in range(50)]
+    told = [(each.revision, each.communities) for each in Job(NEW).take(posts).campaigns()]
+    assert told == [(0, 12), (1, 24), (2, 48)]
+    # More communities of a crowd's text are no news.
+    crowded = [upload(n, EXACT, community=f"k{n // 3}", minute=n / 100) for n in range(19)]
+    assert len(Job(NEW).take(crowded).campaigns()) == 1
+
+
 def test_an_exact_campaign_that_begins_to_differ_gets_a_sketch() -> None:
     job = Job(NEW).take(crowd(12))
     assert not banks_of(job).has_near
