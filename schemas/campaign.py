@@ -1,6 +1,7 @@
 """Campaigns: what many users said at once, published to `moderation.campaigns`, keyed by its id.
 
-A campaign is told again, at its next revision, when it has grown to twice its size, when its copies are found to differ, when its bank is prolonged, and when it ends.
+A campaign is told again, at its next revision, when it has grown to twice its size, when its
+copies are found to differ, when its bank is prolonged, and when it ends.
 Readers keep the newest revision of each id. A content that comes back after its campaign has
 ended, and was forgotten, has the same id again and begins at revision 0.
 """
