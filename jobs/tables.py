@@ -27,7 +27,7 @@ from operators.table_sql import (
 )
 from schemas.settings import ROOT, Settings
 from schemas.tables_conf import load_tables, warehouse_uri
-from schemas.tables_records import RAW_TABLES, TABLES
+from schemas.tables_records import ALL
 
 _MARGIN: Final = dt.timedelta(days=1)
 """Kafka deletes whole segments, some time after their last record has expired."""
@@ -83,7 +83,7 @@ def build(t_env: StreamTableEnvironment, settings: Settings, *, bounded: bool = 
     document = load_tables(ROOT / settings.tables.config)
     topics, kafka = settings.topics, settings.kafka
     use_lake(t_env, settings)
-    for table in (*TABLES, *RAW_TABLES):
+    for table in ALL.values():
         t_env.execute_sql(table_ddl(table, settings.tables.database, document.paimon_options()))
         path = f"`{CATALOG}`.`{settings.tables.database}`.`{table.name}`"
         there = t_env.from_path(path).get_schema().get_field_names()
@@ -105,10 +105,12 @@ def build(t_env: StreamTableEnvironment, settings: Settings, *, bounded: bool = 
     still_there = now - dt.timedelta(hours=kafka.retention_hours) - _MARGIN
     erased = [one for one in read_erasures(warehouse_uri(settings)) if one.at > still_there]
     statements = t_env.create_statement_set()
-    # Flink numbers its operators in this order: new tables go to the end, or a job that is
-    # resumed does not find its offsets.
-    for table in (*TABLES, *RAW_TABLES):
-        statements.add_insert_sql(insert_sql(table, settings.tables.database, topics, erased))
+    for table in ALL.values():
+        statements.add_insert_sql(
+            insert_sql(
+                table, settings.tables.database, topics, erased, masked=document.mask_personal_data
+            )
+        )
     statements.attach_as_datastream()
 
 

@@ -11,6 +11,7 @@ import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
+from operators.table_pii import masked_sql
 from schemas.tables import UNREADABLE, Column, Table
 from schemas.tables_records import CONTROL_HISTORY, TABLES
 from schemas.topics import Topics
@@ -39,11 +40,10 @@ def table_ddl(table: Table, database: str, options: Mapping[str, str]) -> str:
     """
     columns = ", ".join(_column(column) for column in table.all_columns)
     key = ", ".join(f"`{name}`" for name in ("dt", *table.key))
-    if table.order == "latest":
-        merging = {"sequence.field": ",".join(table.sequence)}
-    else:
-        merging = {"sequence.field": "record_offset", "sequence.field.sort-order": "descending"}
-    options = {"merge-engine": "deduplicate", **merging, **options}
+    # A descending order Paimon 1.3 keeps between files, and not among rows that are written
+    # together; hence a column that ascends.
+    order = table.sequence if table.order == "latest" else ("record_order",)
+    options = {"merge-engine": "deduplicate", "sequence.field": ",".join(order), **options}
     listed = ", ".join(f"{text(name)} = {text(value)}" for name, value in options.items())
     return (
         f"CREATE TABLE IF NOT EXISTS `{CATALOG}`.`{database}`.`{table.name}` ({columns},"
@@ -81,7 +81,14 @@ def json_topics() -> tuple[str, ...]:
     return tuple(dict.fromkeys(table.topic for table in TABLES))
 
 
-def insert_sql(table: Table, database: str, topics: Topics, erased: Sequence[Erased] = ()) -> str:
+def insert_sql(
+    table: Table,
+    database: str,
+    topics: Topics,
+    erased: Sequence[Erased] = (),
+    *,
+    masked: bool = False,
+) -> str:
     """The statement that fills a table for as long as the job runs.
 
     Args:
@@ -89,10 +96,11 @@ def insert_sql(table: Table, database: str, topics: Topics, erased: Sequence[Era
         database: of the table.
         topics: full names of the topics.
         erased: users whose rows up to a time are left out.
+        masked: without personal data, as far as `table_pii` knows it.
     """
     columns = ", ".join(f"`{column.name}`" for column in table.all_columns)
     values = ", ".join(
-        f"{column.value or f'`{column.name}`'} AS `{column.name}`"
+        f"{(masked_sql(table, column) if masked else None) or _plain(column)} AS `{column.name}`"
         for column in table.all_columns[1:]
     )
     # A record whose time cannot be read still has a day.
@@ -135,6 +143,10 @@ def _column(column: Column) -> str:
     return f"`{column.name}` {column.type} COMMENT {text(column.comment)}"
 
 
+def _plain(column: Column) -> str:
+    return column.value or f"`{column.name}`"
+
+
 def _value(table: Table, name: str) -> str:
     value = next(column.value for column in table.all_columns if column.name == name)
     return f"({value})" if value else f"`{name}`"
@@ -150,7 +162,8 @@ def _source(table: Table, topics: Topics) -> tuple[str, str]:
     keys = [
         name for name in table.key if any(c.name == name and not c.value for c in table.columns)
     ]
-    return source_name(table.topic), " AND ".join(f"`{name}` IS NOT NULL" for name in keys)
+    conditions = [*(f"`{name}` IS NOT NULL" for name in keys), table.where]
+    return source_name(table.topic), " AND ".join(conditions)
 
 
 def _readable(topics: Topics) -> str:

@@ -42,6 +42,11 @@ class Table(NamedTuple):
     """Primary key, besides `dt`."""
     fields: tuple[tuple[str, str], ...] = ()
     """Fields of the JSON that only `value` and `day` use: name and Flink SQL type."""
+    times: tuple[tuple[str, bool], ...] = ()
+    """Those of them that are times in RFC 3339 with whichever offset, and whether a record without
+    it is no whole row. One with something else there is none."""
+    where: str = "TRUE"
+    """Flink SQL of the records that become rows, among those with a whole key."""
     order: Order = "first"
     """Which record of a key counts: the one that was written first, or the one with the highest
     `sequence`."""
@@ -81,6 +86,11 @@ class Table(NamedTuple):
         for name, kind in self.fields:
             if kind in _FORMS and kind != "STRING":
                 found[name] = f'!.*[{{,]"{name}":(?!{_FORMS[kind]}|null[,}}])'
+        for name, needed in self.times:
+            if needed:
+                found[name] = f'=.*[{{,]"{name}":{_RFC3339}'
+            else:
+                found[name] = f'!.*[{{,]"{name}":(?!{_RFC3339}|null[,}}])'
         return found
 
 
@@ -94,10 +104,23 @@ _FORMS: Final = {
 }
 """How a value of a type begins, or is."""
 
+_RFC3339: Final = (
+    r'"\d{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12]\d|3[01])|(?:0[469]|11)-(?:0[1-9]|[12]\d|30)'
+    r"|02-(?:0[1-9]|[12]\d))[Tt ](?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,9})?"
+    r'(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)"[,}]'
+)
+"""A time that `rfc3339` can read, but for 29 February of a common year."""
+
 DAY: Final = Column("dt", "STRING", "Day, UTC, yyyy-MM-dd; the partition.")
 PLACE: Final = (
     Column("record_partition", "INT", "Partition of the record in its topic."),
     Column("record_offset", "BIGINT", "Offset of the record in its partition."),
+    Column(
+        "record_order",
+        "BIGINT",
+        "Minus record_offset: of the rows of one id the highest stays, the one written first.",
+        "-record_offset",
+    ),
 )
 
 UNREADABLE: Final = Table(

@@ -62,6 +62,10 @@ class TablesDocument(Part):
     """Of each day of a table: as many subtasks can write it. Fixed when a table is made."""
     options: dict[str, str] = Field(default_factory=dict)
     """More of Paimon's table options; they count for tables that are made from now on."""
+    mask_personal_data: bool = False
+    """Write e-mail addresses, telephone and card numbers, IP addresses and handles as what they are
+    (`[email]`), and no bytes of records that could not be read. Ids stay. It counts for rows that
+    are written from then on."""
     retention: dict[str, Keep] = Field(default_factory=dict)
     """By table; one that is not named is kept without limit."""
     prices: Prices = Prices()

@@ -4,41 +4,34 @@ from __future__ import annotations
 
 from typing import Final
 
-from schemas.tables import UNREADABLE, Column, Table, from_ms, in_object, rfc3339, utc
+from schemas.tables import UNREADABLE, Column, Table, from_ms, in_object, utc
+from schemas.tables_columns import (
+    ACTION,
+    BROKER,
+    CATEGORY,
+    COMMUNITY,
+    CONTENT_ID,
+    CONTENT_TYPE,
+    FEATURES,
+    MODELS,
+    MODERATION_ID,
+    PROBABILITY,
+    REASON,
+    SCORE_MAP,
+    SCORES,
+    SEVERITY,
+    SINCE,
+    STAMP,
+    STATUS,
+    TIME,
+    USER_ID,
+)
+from schemas.tables_said import APPEALS, FEEDBACK, REPORTS, USER_LABELS, VERDICTS
 
-_TIME: Final = "TIMESTAMP(6)"
-_SCORES: Final = "MAP<STRING, DOUBLE>"
-_STAMP: Final = (("timestamp", "TIMESTAMP_LTZ(6)"),)
 _EVIDENCE: Final = (
     "ARRAY<ROW<kind STRING, id STRING, category STRING, weight DOUBLE, distance INT,"
     " spans ARRAY<ARRAY<INT>>, source STRING, found INT, seconds DOUBLE, observe_only BOOLEAN>>"
 )
-
-_MODERATION_ID: Final = Column(
-    "moderation_id", "STRING", "The decision; the same under every redelivery.", needed=True
-)
-_CONTENT_ID: Final = Column(
-    "content_id", "STRING", "The content, as its sender names it.", needed=True
-)
-_USER_ID: Final = Column("user_id", "STRING", "The author.")
-_COMMUNITY: Final = Column("community_id", "STRING", "Where it was posted; NULL: nowhere special.")
-_CONTENT_TYPE: Final = Column("content_type", "STRING", "text, image or video.")
-_CATEGORY: Final = Column("category", "STRING", "Policy category that decided; empty: none.")
-_SEVERITY: Final = Column("severity", "STRING", "none, mild, moderate or severe.")
-_ACTION: Final = Column(
-    "action",
-    "STRING",
-    "allow, remove, warn, shadowban, restrict, label, age_gate or review.",
-)
-_STATUS: Final = Column("status", "STRING", "approved, rejected or pending_review.")
-_PROBABILITY: Final = Column(
-    "probability", "DOUBLE", "Calibrated, that it breaks the policy; 0 to 1."
-)
-_FEATURES: Final = Column("features", _SCORES, "What else was used, by name, as it was then.")
-_MODELS: Final = Column("model_versions", "MAP<STRING, STRING>", "Version of each model, by name.")
-_SCORE_MAP: Final = Column("scores", _SCORES, "Calibrated probability of each category, 0 to 1.")
-_REASON: Final = Column("reason", "STRING", "One sentence for people.")
-
 # What asked for the decision came at its broker's time: the decision's time less its latency.
 # Both are to the microsecond, the broker's time to the millisecond, so that rounding gives it
 # back exactly, and a redelivery, decided later, gives the same.
@@ -56,60 +49,57 @@ _DECIDED: Final = (
         "Of the upload: an edit counts it up.",
         "COALESCE(upload_revision, 0)",
     ),
-    _CONTENT_TYPE,
-    _USER_ID,
-    _COMMUNITY,
-    _STATUS,
-    _ACTION,
-    _CATEGORY,
-    _SCORE_MAP,
-    _SEVERITY,
+    CONTENT_TYPE,
+    USER_ID,
+    COMMUNITY,
+    STATUS,
+    ACTION,
+    CATEGORY,
+    SCORE_MAP,
+    SEVERITY,
     Column("severity_score", "DOUBLE", "0 to 1; above 0.95 is critical."),
     Column("confidence", "DOUBLE", "The larger of probability and 1 - probability."),
-    _PROBABILITY,
+    PROBABILITY,
     Column("stage", "STRING", "Stage of the cascade that decided."),
-    _REASON,
+    REASON,
     Column("evidence", _EVIDENCE, "Rules, bank entries, spans and scores that speak for it."),
     Column("policy_version", "STRING", "Version of the policy, as its author names it."),
     Column("policy_hash", "STRING", "Of the policy that was applied."),
     Column("rules_hash", "STRING", "Of the rules that were applied."),
     Column("banks_hash", "STRING", "Of the banks that were applied."),
-    _MODELS,
+    MODELS,
     Column("interim", "BOOLEAN", "True: another revision follows, with the media's evidence."),
     Column("degraded", "ARRAY<STRING>", "Dependencies or evidence that were missing."),
     Column("cache", "STRING", "Where scores came from: empty (computed), local or redis."),
     Column("latency_ms", "DOUBLE", "From what asked for it to the decision, milliseconds."),
     Column("asked_at", "TIMESTAMP(3)", "Broker time of what asked for it, UTC.", _ASKED),
-    Column("decided_at", _TIME, "When it was made, UTC.", utc("timestamp")),
+    Column("decided_at", TIME, "When it was made, UTC.", utc("timestamp")),
 )
+_CHECKS: Final = (
+    "ARRAY<ROW<`check` STRING, severity STRING, about STRING, expectation STRING, expected STRING,"
+    " success BOOLEAN, observed STRING, unexpected BIGINT, `rows` BIGINT, places ARRAY<STRING>>>"
+)
+_FIRST_SEEN: Final = f"COALESCE({utc('first_seen')}, CAST(written_at AS {TIME}))"
 _REVISION_FIELD: Final = (("upload_revision", "INT"),)
-_BROKER: Final = (("broker_timestamp", "BIGINT"),)
-# An older release did not say it.
-_SINCE: Final = Column(
-    "asked_at",
-    "TIMESTAMP(3)",
-    "Broker time of what asked for the decision, UTC.",
-    from_ms("broker_timestamp"),
-)
 
 DECISIONS: Final = Table(
     "decisions",
     "decisions",
     "Every decision, once.",
-    (_MODERATION_ID, _CONTENT_ID, *_DECIDED, _FEATURES),
+    (MODERATION_ID, CONTENT_ID, *_DECIDED, FEATURES),
     day=_ASKED,
     key=("moderation_id",),
-    fields=(*_STAMP, *_REVISION_FIELD),
+    fields=(*STAMP, *_REVISION_FIELD),
     people=("user_id",),
 )
 CASES: Final = Table(
     "cases",
     "decisions",
     "The latest revision of each content of a day; of all days: the view latest_cases.",
-    (_CONTENT_ID, _MODERATION_ID, *_DECIDED),
+    (CONTENT_ID, MODERATION_ID, *_DECIDED),
     day=_ASKED,
     key=("content_id",),
-    fields=(*_STAMP, *_REVISION_FIELD),
+    fields=(*STAMP, *_REVISION_FIELD),
     order="latest",
     sequence=("upload_revision", "revision", "asked_at"),
     people=("user_id",),
@@ -119,161 +109,48 @@ REVIEW_ITEMS: Final = Table(
     "review",
     "What people were asked to look at.",
     (
-        _MODERATION_ID,
-        _CONTENT_ID,
-        _USER_ID,
-        _COMMUNITY,
-        _CONTENT_TYPE,
-        _CATEGORY,
+        MODERATION_ID,
+        CONTENT_ID,
+        USER_ID,
+        COMMUNITY,
+        CONTENT_TYPE,
+        CATEGORY,
         Column("tier", "INT", "0 (child safety, imminent threat) to 3 (spam, mild)."),
         Column("priority", "DOUBLE", "When it was queued; the queue adds what waiting gives."),
         Column("why", "STRING", "uncertain, policy, degraded, sample, appeal or interim."),
-        _PROBABILITY,
-        _REASON,
-        Column("due_at", _TIME, "When it has to be answered, UTC.", utc("due_at")),
-        Column("created_at", _TIME, "When it was queued, UTC.", utc("created_at")),
+        PROBABILITY,
+        REASON,
+        Column("due_at", TIME, "When it has to be answered, UTC.", utc("due_at")),
+        Column("created_at", TIME, "When it was queued, UTC.", utc("created_at")),
         Column("text", "STRING", "Of the upload.", in_object("upload", "text")),
         Column("upload", "STRING", "The upload as it came, JSON."),
-        _SINCE,
+        SINCE,
     ),
-    day=f"COALESCE({_SINCE.value}, {utc('due_at')})",
+    day=f"COALESCE({SINCE.value}, {utc('due_at')})",
     key=("moderation_id",),
-    fields=(("due_at", "TIMESTAMP_LTZ(6)"), ("created_at", "TIMESTAMP_LTZ(6)"), *_BROKER),
+    fields=(("due_at", "TIMESTAMP_LTZ(6)"), ("created_at", "TIMESTAMP_LTZ(6)"), *BROKER),
     people=("user_id",),
-)
-REPORTS: Final = Table(
-    "reports",
-    "reports",
-    "What users reported.",
-    (
-        Column("report_id", "STRING", "The report, as its sender names it.", needed=True),
-        _CONTENT_ID,
-        Column("reporter_id", "STRING", "Who reported."),
-        Column("category", "STRING", "What the reporter chose; empty or NULL: nothing."),
-        Column("note", "STRING", "In the reporter's words."),
-        Column("said_at", _TIME, "When it was reported, UTC.", rfc3339("at")),
-    ),
-    day=rfc3339("at"),
-    key=("report_id", "content_id"),
-    fields=(("at", "STRING"),),
-    people=("reporter_id",),
-)
-VERDICTS: Final = Table(
-    "verdicts",
-    "verdicts",
-    "What reviewers answered; several about one content stand side by side.",
-    (
-        Column("verdict_id", "STRING", "The verdict, as its sender names it.", needed=True),
-        _CONTENT_ID,
-        Column("moderation_id", "STRING", "The decision that was seen; NULL: the one in force."),
-        Column("rater_id", "STRING", "The reviewer."),
-        Column("role", "STRING", "reviewer or senior.", "COALESCE(role, 'reviewer')"),
-        Column(
-            "violates", "BOOLEAN", "Whether it breaks the policy, in the category.", needed=True
-        ),
-        Column("category", "STRING", "What it is about; empty with violates false: any."),
-        Column(
-            "severity", "STRING", "none, mild, moderate or severe.", "COALESCE(severity, 'none')"
-        ),
-        Column("action", "STRING", "What was ordered; NULL: nobody asked."),
-        Column("seconds", "DOUBLE", "That the reviewer took, seconds."),
-        Column(
-            "golden",
-            "BOOLEAN",
-            "A test of the reviewer, whose answer is known.",
-            "COALESCE(golden, FALSE)",
-        ),
-        Column("note", "STRING", "In the reviewer's words."),
-        Column("said_at", _TIME, "When it was answered, UTC.", rfc3339("at")),
-    ),
-    day=rfc3339("at"),
-    key=("verdict_id", "content_id"),
-    fields=(("at", "STRING"), ("role", "STRING"), ("severity", "STRING"), ("golden", "BOOLEAN")),
-)
-APPEALS: Final = Table(
-    "appeals",
-    "appeals",
-    "How appeals ended; an escalated one has another row when it ends.",
-    (
-        Column("appeal_id", "STRING", "The appeal, as its sender names it.", needed=True),
-        Column("outcome", "STRING", "upheld, overturned or escalated.", needed=True),
-        _CONTENT_ID,
-        Column("moderation_id", "STRING", "The decision appealed; NULL: the one in force."),
-        Column("user_id", "STRING", "Who appealed, the author."),
-        Column("category", "STRING", "What it is about; empty or NULL: the decision's."),
-        Column("automatic", "BOOLEAN", "Resolved without a person.", "COALESCE(automatic, FALSE)"),
-        Column("rater_id", "STRING", "Who resolved it; empty or NULL: nobody."),
-        Column("note", "STRING", "In words."),
-        Column("appealed_at", _TIME, "When it was made, UTC.", rfc3339("appealed_at")),
-        Column("said_at", _TIME, "When it was resolved, UTC.", rfc3339("at")),
-    ),
-    day=rfc3339("at"),
-    key=("appeal_id", "outcome"),
-    fields=(("at", "STRING"), ("appealed_at", "STRING"), ("automatic", "BOOLEAN")),
-    people=("user_id",),
-)
-FEEDBACK: Final = Table(
-    "feedback",
-    "feedback",
-    "Labels, and what is worth one, with the decision's features as they were then.",
-    (
-        Column("feedback_id", "STRING", "The row.", needed=True),
-        Column("moderation_id", "STRING", "The decision that it is about."),
-        _CONTENT_ID,
-        _USER_ID,
-        Column("source", "STRING", "bank, rule, sample, report, verdict or appeal.", needed=True),
-        Column("category", "STRING", "What the label is about."),
-        Column("label", "BOOLEAN", "True: it breaks the policy; NULL: no label yet."),
-        Column("weight", "DOUBLE", "In training, 0 to 1."),
-        Column(
-            "rank", "INT", "0 a report, 1 a reviewer, 2 a senior one, 3 an appeal; NULL: a machine."
-        ),
-        Column("rater", "STRING", "Who said it."),
-        Column("event_id", "STRING", "The report, verdict or appeal."),
-        Column("delay_s", "DOUBLE", "From the decision to the label, seconds."),
-        Column("text", "STRING", "Of the content, where rows carry it."),
-        Column("language", "STRING", "Of the text, ISO 639-1."),
-        _SCORE_MAP,
-        _FEATURES,
-        _MODELS,
-        _COMMUNITY,
-        _STATUS,
-        _ACTION,
-        Column("decided_category", "STRING", "Of the decision."),
-        _CONTENT_TYPE,
-        Column("revision", "INT", "Of the case, as the decision's."),
-        Column("severity", "STRING", "That the rater gave: none, mild, moderate or severe."),
-        Column("ordered", "STRING", "Action that the rater ordered; NULL: nobody asked."),
-        _PROBABILITY,
-        Column("said_at", _TIME, "When it was said, UTC.", utc("said_at")),
-        Column("decided_at", _TIME, "When the decision was made, UTC.", utc("timestamp")),
-        _SINCE,
-    ),
-    day=f"COALESCE({utc('said_at')}, {_SINCE.value}, {utc('timestamp')})",
-    key=("feedback_id",),
-    fields=(*_STAMP, ("said_at", "TIMESTAMP_LTZ(6)"), *_BROKER),
-    people=("user_id", "rater"),
 )
 ENFORCEMENT: Final = Table(
     "enforcement",
     "enforcement",
     "What the platform was told to do.",
     (
-        _MODERATION_ID,
-        _CONTENT_ID,
-        _USER_ID,
-        _ACTION,
-        _CATEGORY,
-        _SEVERITY,
-        _REASON,
+        MODERATION_ID,
+        CONTENT_ID,
+        USER_ID,
+        ACTION,
+        CATEGORY,
+        SEVERITY,
+        REASON,
         Column("appealable", "BOOLEAN", "Whether the author may appeal."),
         Column("notify_user", "BOOLEAN", "Whether the author is told."),
-        Column("ordered_at", _TIME, "When it was ordered, UTC.", utc("timestamp")),
-        _SINCE,
+        Column("ordered_at", TIME, "When it was ordered, UTC.", utc("timestamp")),
+        SINCE,
     ),
-    day=f"COALESCE({_SINCE.value}, {utc('timestamp')})",
+    day=f"COALESCE({SINCE.value}, {utc('timestamp')})",
     key=("moderation_id",),
-    fields=(*_STAMP, *_BROKER),
+    fields=(*STAMP, *BROKER),
     people=("user_id",),
 )
 AUDIT: Final = Table(
@@ -281,15 +158,15 @@ AUDIT: Final = Table(
     "audit",
     "With its decision, everything that is needed to make the decision again.",
     (
-        _MODERATION_ID,
-        _CONTENT_ID,
+        MODERATION_ID,
+        CONTENT_ID,
         Column("user_id", "STRING", "The author.", in_object("upload", "user_id")),
         Column("upload", "STRING", "The upload as it came, JSON."),
         Column("text_sha256", "STRING", "Of the normalised text, hex; empty: no text."),
         Column("velocity", "STRING", "What the author did before, JSON."),
         Column("user_features", "STRING", "What was known of the author, JSON.", "`user`"),
         Column("context", "STRING", "Thread and community, JSON."),
-        Column("thresholds", _SCORES, "That applied to the category that decided."),
+        Column("thresholds", SCORES, "That applied to the category that decided."),
         Column("evidence", "STRING", "What was found in the media, JSON."),
         Column(
             "uploaded_at",
@@ -297,11 +174,11 @@ AUDIT: Final = Table(
             "Broker time of the upload, UTC.",
             from_ms("broker_timestamp"),
         ),
-        Column("decided_at", _TIME, "When the decision was made, UTC.", utc("timestamp")),
+        Column("decided_at", TIME, "When the decision was made, UTC.", utc("timestamp")),
     ),
     day=from_ms("broker_timestamp"),
     key=("moderation_id",),
-    fields=(*_STAMP, ("user", "STRING"), *_BROKER),
+    fields=(*STAMP, ("user", "STRING"), *BROKER),
     people=("user_id",),
 )
 _LETTER: Final = "DECODE(`raw`, 'UTF-8')"
@@ -376,6 +253,63 @@ CONTROL_HISTORY: Final = Table(
 )
 """Read as bytes, as `unreadable` is: a withdrawal has no value."""
 
+QUALITY: Final = Table(
+    "quality",
+    "quality",
+    "What checks of closed days and training rows found, one row a suite and run.",
+    (
+        Column("suite", "STRING", "What was checked.", needed=True),
+        Column("day", "STRING", "Day that was checked, yyyy-MM-dd; empty: files of no one day."),
+        Column("source", "STRING", "tables or files."),
+        Column("closed", "BOOLEAN", "False: the day was not over yet."),
+        Column("passed", "BOOLEAN", "No check of severity error failed."),
+        Column("row_count", "BIGINT", "Rows of the day, or of all files.", "`rows`"),
+        Column("checked", "BIGINT", "Rows that were looked at."),
+        Column("checks", _CHECKS, "What came of each check."),
+        Column("files", "ARRAY<ROW<name STRING, sha256 STRING>>", "Files that were checked."),
+        Column("started_at", TIME, "When, UTC.", utc("started_at")),
+    ),
+    day=utc("started_at"),
+    key=("suite", "record_partition", "record_offset"),
+    fields=(("started_at", "TIMESTAMP_LTZ(6)"), ("rows", "BIGINT")),
+    contents=(),
+)
+
+CAMPAIGNS: Final = Table(
+    "campaigns",
+    "campaigns",
+    "What many users said at once, each time that it was told; its day is the first copy's.",
+    (
+        Column("campaign_id", "STRING", "The campaign; of the same content the same.", needed=True),
+        Column("revision", "INT", "Counted up each time that it is told.", needed=True),
+        Column("status", "STRING", "live, ended or known_good."),
+        Column("kind", "STRING", "exact, near or picture."),
+        Column("why", "STRING", "users or communities."),
+        Column("mode", "STRING", "What its bank does with later copies: off, observe or act."),
+        Column("category", "STRING", "Of its bank."),
+        SEVERITY,
+        Column("users", "BIGINT", "Distinct ones within one window, the most so far."),
+        Column("communities", "BIGINT", "Likewise."),
+        Column("uploads", "BIGINT", "Likewise."),
+        Column("estimated", "BOOLEAN", "Whether any of these is an estimate."),
+        Column("mean_weight", "DOUBLE", "Of its users by the age of their accounts; 1: all new."),
+        Column("similarity", "DOUBLE", "Of the examples to what represents them, on average."),
+        Column("content_id", "STRING", "The copy that represents it.", "`examples`[1]"),
+        Column("examples", "ARRAY<STRING>", "Content ids of some copies."),
+        Column("hashes", "ARRAY<STRING>", "SHA-256 of the examples' normalised texts, hex."),
+        Column("sketch", "STRING", "Of the representative's text, as banks have it."),
+        Column("pdq", "STRING", "Of the representative picture, hex; empty for texts."),
+        Column("excerpt", "STRING", "Of the representative's text, as far as a setting allows."),
+        Column("first_seen", TIME, "Broker time of the first counted copy, UTC.", _FIRST_SEEN),
+        Column("last_seen", TIME, "Of the last, UTC.", utc("last_seen")),
+        Column("expires_at", TIME, "When its bank ends, UTC.", utc("expires_at")),
+    ),
+    day=_FIRST_SEEN,
+    # It may come back after it was forgotten, under its id, and counts anew.
+    key=("campaign_id", "first_seen", "revision"),
+    fields=tuple((name, "TIMESTAMP_LTZ(6)") for name in ("first_seen", "last_seen", "expires_at")),
+)
+
 TABLES: Final = (
     DECISIONS,
     CASES,
@@ -387,8 +321,14 @@ TABLES: Final = (
     ENFORCEMENT,
     AUDIT,
     DEAD_LETTERS,
+    USER_LABELS,
+    QUALITY,
+    CAMPAIGNS,
 )
 """Made from JSON."""
 RAW_TABLES: Final = (CONTROL_HISTORY, UNREADABLE)
 """Made from bytes."""
-ALL: Final = {table.name: table for table in (*TABLES, *RAW_TABLES)}
+_FIRST: Final = TABLES[: TABLES.index(DEAD_LETTERS) + 1]
+ALL: Final = {table.name: table for table in dict.fromkeys((*_FIRST, *RAW_TABLES, *TABLES))}
+"""In the order in which Flink numbers what fills them: a new table goes to the end, or a job that
+is resumed does not find its offsets."""

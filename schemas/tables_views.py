@@ -204,6 +204,49 @@ GROUP BY ALL ORDER BY dt, dependency
 """,
     ),
     View(
+        "label_history",
+        "Each label that somebody gave or denied a user, and when that ended: it lapsed, or the"
+        " same source said something else.",
+        """
+SELECT user_id, name, source, present, reason, given_by, said_at,
+       LEAST(expires_at, lead(said_at) OVER (
+         PARTITION BY user_id, name, source ORDER BY said_at, record_offset)) AS ended_at
+FROM user_labels ORDER BY user_id, name, said_at
+""",
+    ),
+    View(
+        "latest_campaigns",
+        "Each campaign as it was told last.",
+        """
+SELECT * FROM campaigns
+QUALIFY row_number() OVER (
+  PARTITION BY campaign_id ORDER BY first_seen DESC, revision DESC
+) = 1
+""",
+    ),
+    View(
+        "campaign_uploads",
+        "Each decision that met the bank of a campaign, and whether that acted or was observed.",
+        """
+SELECT DISTINCT regexp_extract(e.id, '^campaign_([0-9a-f]{16})', 1) AS campaign_id, moderation_id,
+       content_id, user_id, community_id, asked_at, status, action,
+       COALESCE(e.observe_only, FALSE) AS observe_only
+FROM (SELECT *, unnest(evidence) AS e FROM decisions)
+WHERE e.kind = 'bank' AND starts_with(e.id, 'campaign_')
+""",
+    ),
+    View(
+        "quality_faults",
+        "Each check of a closed day or of training rows that failed.",
+        """
+SELECT suite, day, started_at, c."check", c.severity, c.expected, c.observed, c.unexpected,
+       c."rows"
+FROM (SELECT DISTINCT ON (suite, started_at) suite, day, started_at, unnest(checks) AS c
+      FROM quality)
+WHERE NOT c.success ORDER BY started_at, suite, c."check"
+""",
+    ),
+    View(
         "cost",
         "Each day: machines and reviewers at the prices of conf/tables.yaml, US dollars.",
         """

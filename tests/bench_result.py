@@ -99,6 +99,17 @@ _RESULT: dict[str, Any] = {
                 for name, p99, evidence in (("alone", 20.0, 0), ("beside a backlog", 31.0, 12))
             ],
         },
+        "tables": {
+            "rate": 1_200.0,
+            "nice": 10,
+            "checkpoint_s": 10,
+            "backlog": {"records": 100_000, "rows": 180_000, "rows_per_s": 9_000.0},
+            "lag": {"decisions_most": 12_000, "decisions_mean": 6_000.0},
+            "rows": [
+                _level(1_200.0, p99) | {"name": name, "undecided": 0}
+                for name, p99 in (("alone", 30.0), ("beside the tables job", 44.0))
+            ],
+        },
         "loop": {
             "uploads_per_s": 8_000.0,
             "uploads": 20_000,

@@ -86,6 +86,14 @@ def test_both_tiers_have_their_tables_and_aim() -> None:
     assert "6.0% of the uploads were shed" in text
 
 
+def test_the_tables_job_has_its_table() -> None:
+    text = markdown(result())
+    assert "100,000 records 9,000 rows/s" in text
+    assert "5.0 s behind on average and 10.0 s at most" in text
+    row = next(line for line in text.splitlines() if line.startswith("| beside the tables job |"))
+    assert [cell.strip() for cell in row.split("|")][3:5] == ["44", "88"]
+
+
 def test_texts_beside_media_have_their_table() -> None:
     text = markdown(result())
     assert "a backlog of 400 clips" in text

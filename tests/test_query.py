@@ -36,7 +36,9 @@ DECISIONS = [
         interim=True, content_type="image",
     ),
     decided(7, NEXT, content_id="c6", revision=1, content_type="image", **REMOVED),
-    decided(8, NEXT + dt.timedelta(minutes=1)),
+    decided(8, NEXT + dt.timedelta(minutes=1), evidence=[
+        found("bank", f"campaign_{'ab' * 8}/{n}", observe_only=True) for n in range(2)
+    ]),
 ]  # fmt: skip
 VERDICTS = [
     verdict(1, "c1", violates=True),
@@ -60,6 +62,33 @@ APPEALS = [
     appeal(2, "c6", "upheld", said_at=DAY + dt.timedelta(hours=40)),
     appeal(3, "c2", "escalated", category="spam"),
 ]
+LABELS = [
+    {"dt": "2026-03-01", "user_id": "u1", "label_id": str(n), "name": name,
+     "source": source, "present": present, "said_at": DAY + dt.timedelta(hours=n),
+     "expires_at": expires, "record_partition": 0, "record_offset": n}
+    for n, (name, source, present, expires) in enumerate([
+        ("spammer", "model", True, DAY + dt.timedelta(hours=9)),
+        ("spammer", "person", False, None),
+        ("spammer", "model", True, DAY + dt.timedelta(hours=3)),
+        ("spammer", "model", False, None),
+    ])
+]  # fmt: skip
+CAMPAIGNS = [
+    {"dt": "2026-03-01", "campaign_id": "ab" * 8, "revision": revision, "status": status,
+     "users": users, "communities": 2, "excerpt": "buy now", "first_seen": first,
+     "record_partition": 0, "record_offset": n}
+    for n, (revision, status, users, first) in enumerate([
+        (0, "live", 5, DAY), (1, "ended", 10, DAY), (0, "live", 6, NEXT),
+    ])
+]  # fmt: skip
+CHECK = {"check": "rows", "severity": "error", "success": False, "observed": "0", "rows": 0}
+QUALITY = [
+    {"dt": "2026-03-02", "suite": suite, "day": "2026-03-01", "started_at": NEXT,
+     "passed": passed, "checks": [{**CHECK, "success": passed}], "record_partition": 0,
+     "record_offset": n}
+    # The record of one run came twice.
+    for n, (suite, passed) in enumerate([("uploads", True), ("rows", False), ("rows", False)])
+]  # fmt: skip
 CASES = [row for row in DECISIONS if row["moderation_id"] != "m6"]
 
 
@@ -70,7 +99,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cases = [*CASES, DECISIONS[5]]
     make_lake(
         folder,
-        {"decisions": DECISIONS, "cases": cases, "verdicts": VERDICTS, "appeals": APPEALS},
+        {
+            "decisions": DECISIONS,
+            "cases": cases,
+            "verdicts": VERDICTS,
+            "appeals": APPEALS,
+            "user_labels": LABELS,
+            "quality": QUALITY,
+            "campaigns": CAMPAIGNS,
+        },
     )
     return folder
 
@@ -145,6 +182,33 @@ def test_appeals_reviewers_and_degraded_time(lake: Lake) -> None:
     assert loads["s1"] == ("senior", 1, 1, 0, 90.0, 90.0, 0)
     degraded = rows(lake, "SELECT dependency, decisions, minutes FROM degraded_time")
     assert degraded == [("evidence", 1, 1), ("redis", 2, 2)]
+
+
+def test_labels_of_users_and_their_ends(lake: Lake) -> None:
+    found = rows(lake, "SELECT source, present, said_at, ended_at FROM label_history")
+    hours = [
+        (source, present, (said - DAY).seconds // 3600, end and (end - DAY).seconds // 3600)
+        for source, present, said, end in found
+    ]
+    # One source's word ends another of its own, not another's; or it lapses before.
+    assert hours == [
+        ("model", True, 0, 2),
+        ("person", False, 1, None),
+        ("model", True, 2, 3),
+        ("model", False, 3, None),
+    ]
+
+
+def test_campaigns_and_what_met_their_banks(lake: Lake) -> None:
+    latest = rows(lake, "SELECT campaign_id, status, users FROM latest_campaigns")
+    assert latest == [("ab" * 8, "live", 6)]  # it came back
+    met = rows(lake, "SELECT campaign_id, moderation_id, observe_only FROM campaign_uploads")
+    assert met == [("ab" * 8, "m8", True)]
+
+
+def test_checks_that_failed(lake: Lake) -> None:
+    found = rows(lake, 'SELECT suite, day, "check", observed FROM quality_faults')
+    assert found == [("rows", "2026-03-01", "rows", "0")]
 
 
 def test_cost(lake: Lake) -> None:

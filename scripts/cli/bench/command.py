@@ -20,6 +20,7 @@ from scripts.cli.bench.cases.media import media
 from scripts.cli.bench.cases.patch import patch
 from scripts.cli.bench.cases.rules_only import rules_only
 from scripts.cli.bench.cases.state import state
+from scripts.cli.bench.cases.tables import tables
 from scripts.cli.bench.cases.throughput import cached, drained, maximum
 from scripts.cli.bench.cases.ticks import ticks
 from scripts.cli.bench.cases.tiers import both_tiers, tiers
@@ -41,6 +42,7 @@ CASES: Final[dict[str, Callable[[Bench], dict[str, Any]]]] = {
     "both_tiers": both_tiers,
     "patch": patch,
     "media": media,
+    "tables": tables,
     "ticks": ticks,
     "rules_only": rules_only,
     "state": state,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from scripts.cli.bench.aims import aims, engine_us, job_us
-from scripts.cli.bench.report_tiers import both_tiers, media, tiers
+from scripts.cli.bench.report_tiers import both_tiers, media, tables_job, tiers
 from scripts.cli.bench.tables import table
 
 BEGIN: Final = "<!-- bench:begin -->"
@@ -32,6 +32,7 @@ def markdown(result: Result) -> str:
         ("tiers", tiers),
         ("both_tiers", both_tiers),
         ("media", media),
+        ("tables", tables_job),
         ("ticks", _ticks),
         ("state", _state),
         ("rules_only", _rules_only),

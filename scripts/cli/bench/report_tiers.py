@@ -1,4 +1,4 @@
-"""The report's sections about the text tiers, and about texts beside media."""
+"""The report's sections about the text tiers, and about texts beside media and tables."""
 
 from __future__ import annotations
 
@@ -97,6 +97,39 @@ def media(cases: Result) -> list[str]:
         "",
         "The media job runs on the same processors and stands back (`media.background`), on a"
         f" backlog of {case['clips']} clips of two seconds.",
+        "",
+        *table(head, rows),
+    ]
+
+
+def tables_job(cases: Result) -> list[str]:
+    """The tables job's own speed, and texts beside it."""
+    case = cases["tables"]
+    backlog, lag = case["backlog"], case["lag"]
+    rows = [
+        (
+            row["name"],
+            *(f"{row[name]:.0f}" for name in ("p50_ms", "p99_ms", "p999_ms")),
+            f"{row['busy']['ours']:.2f} + {row['busy']['others']:.2f}",
+        )
+        for row in case["rows"]
+    ]
+    head = (
+        f"Texts at {case['rate']:,.0f}/s",
+        "P50 ms",
+        "P99 ms",
+        "P99.9 ms",
+        "Processors busy: text's + others (the tables job among them)",
+    )
+    return [
+        "### The tables job",
+        "",
+        f"On the same processors, at nice {case['nice']}: out of a backlog of"
+        f" {backlog['records']:,.0f} records {backlog['rows_per_s']:,.0f} rows/s, with the last"
+        f" checkpoint. Beside texts at {case['rate']:,.0f}/s it was"
+        f" {lag['decisions_mean'] / case['rate']:.1f} s behind on average and"
+        f" {lag['decisions_most'] / case['rate']:.1f} s at most, of which a checkpoint every"
+        f" {case['checkpoint_s']} s is most: rows appear with it.",
         "",
         *table(head, rows),
     ]

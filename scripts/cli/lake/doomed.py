@@ -9,7 +9,8 @@ from typing import Final, Literal, NamedTuple
 from operators.table_sql import text
 from schemas.tables import Table
 from schemas.tables_conf import HoldsDocument, Keep
-from schemas.tables_records import ALL, FEEDBACK, REPORTS, VERDICTS
+from schemas.tables_records import ALL, CAMPAIGNS
+from schemas.tables_said import FEEDBACK, REPORTS, VERDICTS
 
 Dialect = Literal["duckdb", "flink"]
 
@@ -17,7 +18,7 @@ AUTHORED: Final = tuple(
     table for table in ALL.values() if "user_id" in table.people and "content_id" in table.contents
 )
 """Tables that say whose a content is."""
-DEPENDENT: Final = tuple(table.name for table in (REPORTS, VERDICTS, FEEDBACK))
+DEPENDENT: Final = tuple(table.name for table in (REPORTS, VERDICTS, FEEDBACK, CAMPAIGNS))
 """Tables with rows that only the others can tell the user of."""
 _BYTES: Final = {"unreadable": ("record_value",), "dead_letters": ("raw",)}
 """Columns with records as they came: the id may stand anywhere in them, as a JSON string."""
@@ -77,7 +78,7 @@ def of_user(table: Table, user_id: str, holds: HoldsDocument, dialect: Dialect) 
     user = text(user_id)
     conditions = [f"t.{column} = {user}" for column in table.people]
     joins = ""
-    if table in {REPORTS, VERDICTS, FEEDBACK}:
+    if table.name in DEPENDENT:
         theirs = " UNION ".join(
             f"SELECT content_id AS id FROM {one.name} WHERE user_id = {user}"  # noqa: S608 - likewise
             for one in AUTHORED

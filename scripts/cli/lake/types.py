@@ -37,7 +37,7 @@ def duckdb_type(flink: str) -> str:
         return f"{duckdb_type(parts[0])}[]"
     if outer.group(1) == "MAP":
         return f"MAP({duckdb_type(parts[0])}, {duckdb_type(parts[1])})"
-    fields = [part.strip().partition(" ") for part in parts]
+    fields = [part.strip().replace("`", "").partition(" ") for part in parts]
     return "STRUCT(" + ", ".join(f'"{name}" {duckdb_type(kind)}' for name, _, kind in fields) + ")"
 
 
