@@ -35,7 +35,9 @@ CATALOGUE: Final[tuple[Meaning, ...]] = (
     Meaning("deep_scored", "counter", "texts", (), "Texts that the heavy tier scored."),
     Meaning("cases", "counter", "uploads", ("event",), "Pictures and videos: opened, overdue."),
     Meaning("evidence", "counter", "records", ("fate",), "Evidence: joined, late, early, ..."),
-    Meaning("user_events", "counter", "records", ("kind",), "Labels, erasures, overturned appeals."),
+    Meaning(
+        "user_events", "counter", "records", ("kind",), "Labels, erasures, overturned appeals."
+    ),
     Meaning("reviews", "counter", "items", ("why",), "Review items written."),
     Meaning("batches", "counter", "batches", (), "Batches scored."),
     Meaning("state_resets", "counter", "users", (), "Keyed values that could not be read."),

@@ -297,7 +297,9 @@ class Settings(BaseSettings):
 
 def unhurried(settings: Settings) -> Settings:
     """The same, the heavy tier taking as long as it takes: nobody waits for a file's end."""
-    deep = settings.deep.model_copy(update={"budget_ms": 0.0, "late_after_ms": 0.0, "busy_most": 0.0})
+    deep = settings.deep.model_copy(
+        update={"budget_ms": 0.0, "late_after_ms": 0.0, "busy_most": 0.0}
+    )
     return settings.model_copy(update={"deep": deep})
 
 
