@@ -33,7 +33,14 @@ def checkout(tmp_path: Path) -> Path:
     for package in PACKAGES:
         (root / package).mkdir(parents=True)
         (root / package / "__init__.py").write_text("")
-    files = ("policy.yaml", "rules.yaml", "banks.yaml", "media_banks.yaml", "fusion.yaml")
+    files = (
+        "policy.yaml",
+        "rules.yaml",
+        "banks.yaml",
+        "media_banks.yaml",
+        "fusion.yaml",
+        "trust.yaml",
+    )
     for name in (*files, "profiles/dev.yaml"):
         (root / "conf" / name).parent.mkdir(parents=True, exist_ok=True)
         (root / "conf" / name).write_text(f"# {name}\n")
