@@ -125,6 +125,8 @@ class TrustDocument(Part):
     """The strictest of those whose condition holds acts."""
     labels: tuple[AutomaticLabelPart, ...] = ()
     """Labels that decisions give. What a person says outranks them."""
+    incident_minutes: Annotated[int, Field(ge=1, le=1440)] = 60
+    """Violations in one such stretch of the clock are one incident: the gravest of them counts."""
     memory: MemoryPart = MemoryPart()
     settle_ms: Annotated[int, Field(ge=0, le=600_000)] = 1000
     """An upload counts what was asked at least so long before it: what is nearer may or may not

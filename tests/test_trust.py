@@ -71,8 +71,19 @@ def test_each_part_of_the_formula() -> None:
     assert reputation(many, at(0), CONFIG) == 65
     one = replay([decided("c", severity="severe")], CONFIG)
     assert [reputation(one, at(day), CONFIG) for day in (0, 30, 60, 3000)] == [20, 35, 42.5, 50]
-    worst = replay((decided(f"c{i}", severity="severe") for i in range(9)), CONFIG)
+    worst = replay((decided(f"c{i}", -i / 12, severity="severe") for i in range(9)), CONFIG)
     assert reputation(worst, at(0), CONFIG) == 0
+
+
+def test_violations_of_one_hour_are_one_incident() -> None:
+    flood = [decided(f"c{i}", i / 86_400, severity="mild") for i in range(60)]
+    one = replay(flood[:1], CONFIG)
+    state = replay([*flood, decided("worse", 60 / 86_400, severity="moderate")], CONFIG)
+    assert reputation(one, at(1), CONFIG) > reputation(state, at(1), CONFIG) > 34
+    assert [strike.severity for strike in strikes(state, at(1), CONFIG)] == ["moderate"]
+    assert features(state, at(1), CONFIG).violations == 61
+    later = apply(state, decided("next", 1 / 24, severity="severe"), CONFIG)
+    assert [strike.weight for strike in strikes(later, at(1), CONFIG)] == [1, 2]
 
 
 def test_an_overturned_decision_gives_back_what_it_took_and_more() -> None:
@@ -124,7 +135,7 @@ def test_strikes_lapse() -> None:
 
 
 def test_the_strictest_restriction_acts() -> None:
-    events = [decided(f"c{i}", severity="severe") for i in range(3)]
+    events = [decided(f"c{i}", -i / 12, severity="severe") for i in range(3)]
     state = replay([*events, label("watched")], CONFIG)
     assert restriction(state, at(1), CONFIG) is not None
     assert restriction(state, at(1), CONFIG).measure == "restrict"  # type: ignore[union-attr]  # asserted

@@ -154,7 +154,7 @@ def test_a_persons_word_reaches_the_job_and_comes_back(
 @pytest.mark.stack
 def test_what_the_job_wrote_is_shown(store: UserStore, capsys: pytest.CaptureFixture[str]) -> None:
     history: list[TrustEvent] = [
-        *(Decided(content_id=f"c{i}", at_ms=NOW - DAY, severity="moderate") for i in range(3)),
+        *(Decided(content_id=f"c{i}", at_ms=NOW - i * DAY, severity="moderate") for i in range(3)),
         Labelled(name="spammer", source="rule", by="links", at_ms=NOW - DAY),
     ]
     state = replay(history, CONFIG)

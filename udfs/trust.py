@@ -80,11 +80,11 @@ def reputation(state: TrustState, at_ms: int, config: TrustDocument) -> float:
 
         start + age_most min(age / age_days, 1) + verified
         + clean_most min(clean uploads / clean_uploads, 1)
-        - sum over violations of points(severity) 2^(-age of the violation / half_life_days)
+        - sum over incidents of max points(severity) 2^(-age of the violation / half_life_days)
         + min(overturned * overturned decisions, overturned_most)
 
-    A violation that was overturned takes nothing away. What lies after `at_ms` is as if it
-    happened then.
+    An incident is the violations of one stretch of `incident_minutes` of the clock. A violation
+    that was overturned takes nothing away. What lies after `at_ms` is as if it happened then.
     """
     part = config.reputation
     points = part.start
@@ -95,9 +95,14 @@ def reputation(state: TrustState, at_ms: int, config: TrustDocument) -> float:
         points += part.verified
     clean = state.uploads - state.rejected
     points += part.clean_most * min(clean / part.clean_uploads, 1.0)
+    taken: dict[int, float] = {}
     for judged in state.violations:
         half_lives = max(at_ms - judged.at_ms, 0) / _DAY_MS / part.half_life_days
-        points -= _points(part.violation, judged.severity) * 2.0**-half_lives
+        incident = judged.at_ms // (config.incident_minutes * 60_000)
+        weighs = _points(part.violation, judged.severity) * 2.0**-half_lives
+        taken[incident] = max(taken.get(incident, 0.0), weighs)
+    for weighs in taken.values():
+        points -= weighs
     points += min(part.overturned * state.overturned, part.overturned_most)
     return round(min(max(points, 0.0), 100.0), 3)
 
@@ -210,19 +215,23 @@ def worth_telling(before: TrustState, after: TrustState) -> bool:
 
 
 def strikes(state: TrustState, at_ms: int, config: TrustDocument) -> list[Strike]:
-    """Strikes that have not lapsed at a time, oldest first."""
+    """Strikes that have not lapsed at a time, oldest first; one an incident, its gravest."""
     part = config.strikes
     lasts = int(part.days * _DAY_MS)
-    return [
-        Strike(
-            severity=_SEVERITIES[judged.severity],
-            weight=weight,
-            at_ms=judged.at_ms,
-            expires_ms=judged.at_ms + lasts,
-        )
-        for judged in state.violations
-        if (weight := _points(part.weights, judged.severity)) > 0 and at_ms < judged.at_ms + lasts
-    ]
+    found: dict[int, Strike] = {}
+    for judged in state.violations:
+        weight = _points(part.weights, judged.severity)
+        expires_ms = judged.at_ms + lasts
+        incident = judged.at_ms // (config.incident_minutes * 60_000)
+        known = found.get(incident)
+        if weight > (0 if known is None else known.weight) and at_ms < expires_ms:
+            found[incident] = Strike(
+                severity=_SEVERITIES[judged.severity],
+                weight=weight,
+                at_ms=judged.at_ms,
+                expires_ms=expires_ms,
+            )
+    return list(found.values())
 
 
 def labels(state: TrustState, at_ms: int) -> list[Labelled]:
