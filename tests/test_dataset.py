@@ -233,6 +233,25 @@ def test_the_same_seed_gives_the_same_rows() -> None:
     assert not one.equals(other)
 
 
+def test_a_made_row_never_says_what_a_held_out_row_says() -> None:
+    # Two patterns whose sentences differ by the identity alone are parted by their patterns.
+    pairs = [
+        Example(
+            f"{group} liked {text}", "templates", {"toxicity": 0}, 1.0, pattern=f"{group} {number}"
+        )
+        for number, text in enumerate(texts(40))
+        for group in ("men", "women")
+    ]
+    classes = {"version": 1, "classes": [{"name": "sex", "words": ["men", "women"]}]}
+    swaps = config.Identities.model_validate(classes)
+    built = build.build(pairs, {}, settings(), swaps)
+    held_out = {row.text for row in built.rows if row.split != "train"}
+    made = {row.text for row in built.rows if row.kind == "counterfactual"}
+    assert built.facts["made_of_held_out_text"] > 0
+    assert made
+    assert not made & held_out
+
+
 def test_counts() -> None:
     rows = [row(labels=(1, 0, None, None, None, None)), row(labels=(0, 0) + (None,) * 4)]
     assert counts(rows)["toxicity"] == {"yes": 1, "no": 1, "unknown": 0}

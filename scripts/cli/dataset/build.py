@@ -107,6 +107,7 @@ def build(
     made += balance.disguised(rows, config.augment, rng)
     swapper = Swapper(identities)
     made += balance.counterfactuals(rows, swapper, config.counterfactual, rng)
+    made, facts["made_of_held_out_text"] = partition.apart(made, rows)
     first = max((row.id for row in rows), default=-1) + 1
     for number, row in enumerate(made, start=first):
         row.id = number

@@ -110,6 +110,20 @@ def fewer(examples: Iterable[Example], most: dict[str, int | None]) -> list[Exam
     return [example for i, example in enumerate(out) if i not in dropped]
 
 
+def apart(made: Sequence[Row], rows: Sequence[Row]) -> tuple[list[Row], int]:
+    """Made rows without those that say what a held-out row says; gives how many those were.
+
+    A sentence of one pattern about another identity can be a sentence of another pattern.
+
+    Args:
+        made: of training rows.
+        rows: that they were made of, and those that are held out.
+    """
+    held_out = {normalise(row.text).text for row in rows if row.split != "train"}
+    kept = [row for row in made if normalise(row.text).text not in held_out]
+    return kept, len(made) - len(kept)
+
+
 def leaks(rows: Sequence[Row]) -> dict[str, int]:
     """Pairs that stand in two splits and should not: all zero in a sound data set.
 
