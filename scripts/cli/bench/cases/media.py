@@ -21,7 +21,7 @@ from scripts.cli.sample_media import draw_all, media_config
 from scripts.cli.upload_lines import parse_line
 
 _RATE: Final = 300.0
-_READY_S: Final = 120.0
+_READY_S: Final = 300.0
 _CLIPS: Final = ("videos/0000.webm", "videos/0001.mp4", "videos/0003.webm", "videos/0007.mp4")
 
 
