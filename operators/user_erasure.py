@@ -33,7 +33,6 @@ def erase_user_keys(
     )
     keys = {
         "user": [f"user:{user_id}"],
-        "labels": [f"labels:{user_id}"],
         "context": [f"context:{content}" for content in contents],
     }
     gone = dict.fromkeys(keys, 0)
