@@ -214,6 +214,8 @@ def demo_env(stack: Stack, tmp_path: Path) -> dict[str, str]:
         **pointing_at(settings),
         "SLUICE_KAFKA__PARTITIONS": "2",
         "SLUICE_RUN_DIR": str(tmp_path),
+        # Other tests run beside this one; a media job that stands back would wait for them.
+        "SLUICE_MEDIA__BACKGROUND": "false",
     }
 
 
