@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from operators.context_store import ContextStore
 from schemas.decision import VOLATILE_FIELDS, Decision
 from schemas.settings import Settings
 from scripts.cli.upload_lines import UploadLine
@@ -18,6 +19,7 @@ from tests.running_job import Answers, RunningJob, line, publish
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(500)]
 
+HOSTILE = "you are a stupid idiot and everybody hates you"
 START = dt.datetime(2026, 1, 1, 12, tzinfo=dt.UTC)
 
 POISON = [
@@ -92,16 +94,54 @@ def check_complete(lines: list[UploadLine], answers: Answers) -> None:
     assert len({d.moderation_id for d in decisions if d.revision == 0}) == len(sent)
 
 
+def heated_thread(settings: Settings, answers: Answers, before: int) -> list[UploadLine]:
+    """Hostile posts of a thread, then an answer, twice, and one in another thread; gives them."""
+
+    def post(name: str, text: str, thread: str = "heated") -> UploadLine:
+        where = {"thread_id": thread, "parent_content_id": "root"}
+        return line(payload(name, f"user of {name}", text=text, **where), None)
+
+    first = [post(name, HOSTILE) for name in ("root", "reply-1", "reply-2", "reply-3")]
+    publish(settings, first)
+    answers.until(lambda a: a.count() == before + 4)
+    # Nothing follows, and yet what they say has arrived.
+    kept = ContextStore(settings.redis, settings.context).thread("heated").kept
+    assert [each.entries for each in kept] == [4]
+    answers.settle(settings.context.settle_ms / 1000 + 1)
+    later = [post("answer", "thank you"), post("other", "thank you", "calm")]
+    publish(settings, later)
+    answers.until(lambda a: a.count() == before + 6)
+    publish(settings, later[:1])
+    answers.until(lambda a: a.count() == before + 7)
+    return [*first, *later, later[0]]
+
+
+def check_surroundings(answers: Answers) -> None:
+    """The answer was told of its parent and its thread; a redelivery agrees anyhow."""
+    by_content = {d.content_id: d for d in answers.decisions()}
+    toxicity = max(by_content["root"].scores.values())
+    assert toxicity > 0.5
+    told, other = by_content["answer"].features, by_content["other"].features
+    assert told["parent_toxicity"] == pytest.approx(toxicity, abs=0.001)
+    assert told["thread_posts"] == 4
+    assert 2 < told["thread_heat"] < 4
+    assert other["parent_toxicity"] == told["parent_toxicity"]
+    assert "thread_heat" not in other
+
+
 def test_everything_is_accounted_for(stack_settings: Settings, tmp_path: Path) -> None:
     lines = mixed_traffic(random.Random(7))  # noqa: S311 - not for secrets
     answers = Answers(stack_settings)
-    with RunningJob(stack_settings, tmp_path) as job:
+    # Long enough not to take a busy test machine for a slow Redis.
+    with RunningJob(stack_settings, tmp_path, SLUICE_REDIS__TIMEOUT_MS="1000") as job:
         job.wait_ready()
         publish(stack_settings, lines)
         answers.until(lambda a: a.count() >= len(lines))
         answers.settle()
+        lines += heated_thread(stack_settings, answers, len(lines))
         assert job.stop() == 0
     check_complete(lines, answers)
+    check_surroundings(answers)
     decisions = answers.decisions()
     by_user: dict[str, list[Decision]] = defaultdict(list)
     for decision in decisions:

@@ -96,6 +96,7 @@ def _answer(parent: str) -> Around:
 def test_rows_are_read_and_queued_writes_travel_with_reads(stack: Stack) -> None:
     redis_url = stack.redis_url
     client = redis.Redis.from_url(redis_url)
+    client.flushdb()  # jobs of other tests have written users' rows
     client.set("user:u1", msgspec.json.encode(UserFeatures(reputation=12.5, known=True)))
     client.set("user:u2", b"not json")
     client.set("context:p1", "0:900:0,")
