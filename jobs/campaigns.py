@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from typing import Final
 
-from pyflink.common import TypeInformation
 from pyflink.common.typeinfo import Types
-from pyflink.datastream import DataStream, KeyedStream
-from pyflink.java_gateway import get_gateway
 from pyflink.table import StreamTableEnvironment
 
+from jobs.beside import settings_beside
 from operators.campaigns import REGISTRY, Count, Register, Sign
 from operators.kafka_tables import sink_ddl, source_ddl
 from operators.keyed_stream import (
+    arrived_by,
     arrived_row,
+    keyed_by_first,
     keyed_in_jvm,
     raw_bytes,
     routed_row,
@@ -29,42 +29,12 @@ from schemas.settings import ROOT, Settings
 
 # The content's id from the payload: an upload has to meet its evidence. What is not JSON is about
 # no content: its place spreads it.
-_KEYED: Final = """
-SELECT
-  COALESCE(
-    JSON_VALUE(CAST(v AS STRING), '$.content_id' NULL ON EMPTY NULL ON ERROR),
-    CONCAT(`topic`, '-', CAST(`partition` AS STRING), '-', CAST(`offset` AS STRING))
-  ),
-  ROW(
-    v, `topic`, `partition`, `offset`,
-    EXTRACT(EPOCH FROM ts) * 1000 + MOD(EXTRACT(MILLISECOND FROM ts), 1000)
-  )
-FROM uploads
-"""
+_KEYED: Final = arrived_by("content_id", "uploads")
 
 
 def job_settings(settings: Settings, *, local: bool) -> Settings:
-    """The settings as this job needs them: a consumer group and checkpoints of its own.
-
-    Args:
-        settings: of the moderation job beside it.
-        local: a mini-cluster; its checkpoints must not lie among the moderation job's. Where a
-            job is submitted, who submits it sees to that.
-    """
-    campaigns, flink = settings.campaigns, settings.flink
-    folder = flink.checkpoint_dir
-    if local:
-        folder = f"{folder.rstrip('/')}/campaigns" if folder else ".run/campaigns-checkpoints"
-    changes = {
-        "checkpoint_dir": folder,
-        "checkpoint_interval_ms": campaigns.checkpoint_interval_ms,
-    }
-    return settings.model_copy(
-        update={
-            "flink": flink.model_copy(update=changes),
-            "kafka": settings.kafka.model_copy(update={"group_id": campaigns.group_id}),
-        }
-    )
+    """The settings as this job needs them, see `jobs.beside`."""
+    return settings_beside(settings, "campaigns", settings.campaigns, local=local)
 
 
 def build(t_env: StreamTableEnvironment, settings: Settings, *, bounded: bool = False) -> None:
@@ -95,7 +65,7 @@ def build(t_env: StreamTableEnvironment, settings: Settings, *, bounded: bool = 
         .uid("sign")
     )
     counted = (
-        _by_first(signed, pair)
+        keyed_by_first(signed, pair)
         .process(Count(settings, config), output_type=keyed)
         .name("count-copies")
         .uid("count-copies")
@@ -103,17 +73,9 @@ def build(t_env: StreamTableEnvironment, settings: Settings, *, bounded: bool = 
     messages = t_env.sql_query(f"SELECT '{REGISTRY}', ROW(k, v) FROM control")  # noqa: S608 - a name of ours
     control = stream_of(t_env, messages, [Types.STRING(), pair], "control-messages")
     registered = (
-        _by_first(counted.union(control), pair)
+        keyed_by_first(counted.union(control), pair)
         .process(Register(settings, config), output_type=routed_row())
         .name("register-campaigns")
         .uid("register-campaigns")
     )
     write_routed(t_env, registered, "registered", "outputs")
-
-
-def _by_first(rows: DataStream, payload: TypeInformation) -> KeyedStream:
-    """Key rows of (key STRING, payload) by their first field, without entering Python."""
-    j_keyed = rows._j_data_stream.keyBy(  # no public way to key in the JVM
-        get_gateway().jvm.KeyByKeySelector(), Types.ROW([Types.STRING()]).get_java_type_info()
-    )
-    return KeyedStream(j_keyed, payload, DataStream(rows._j_data_stream))  # likewise

@@ -9,10 +9,12 @@ from typing import Final
 
 from pyflink.table import StreamTableEnvironment
 
+from jobs.beside import settings_beside
 from operators.feedback import Join, erased_state
 from operators.feedback_erased import PREFIX
 from operators.kafka_tables import sink_ddl, source_ddl
 from operators.keyed_stream import (
+    arrived_by,
     arrived_row,
     keyed_in_jvm,
     raw_bytes,
@@ -25,43 +27,13 @@ from schemas.settings import ROOT, Settings
 
 # The content's id from the payload: everything about a content has to meet. What is not JSON is
 # about no content: its place spreads it.
-_KEYED: Final = """
-SELECT
-  COALESCE(
-    JSON_VALUE(CAST(v AS STRING), '$.content_id' NULL ON EMPTY NULL ON ERROR),
-    CONCAT(`topic`, '-', CAST(`partition` AS STRING), '-', CAST(`offset` AS STRING))
-  ),
-  ROW(
-    v, `topic`, `partition`, `offset`,
-    EXTRACT(EPOCH FROM ts) * 1000 + MOD(EXTRACT(MILLISECOND FROM ts), 1000)
-  )
-FROM said
-"""
+_KEYED: Final = arrived_by("content_id", "said")
 _ERASURES: Final = f"SELECT k, v FROM control WHERE CAST(k AS STRING) LIKE '{PREFIX}%'"  # noqa: S608 - of our own
 
 
 def job_settings(settings: Settings, *, local: bool) -> Settings:
-    """The settings as this job needs them: a consumer group and checkpoints of its own.
-
-    Args:
-        settings: of the moderation job beside it.
-        local: a mini-cluster; its checkpoints must not lie among the moderation job's. Where a
-            job is submitted, who submits it sees to that.
-    """
-    feedback, flink = settings.feedback, settings.flink
-    folder = flink.checkpoint_dir
-    if local:
-        folder = f"{folder.rstrip('/')}/feedback" if folder else ".run/feedback-checkpoints"
-    changes = {
-        "checkpoint_dir": folder,
-        "checkpoint_interval_ms": feedback.checkpoint_interval_ms,
-    }
-    return settings.model_copy(
-        update={
-            "flink": flink.model_copy(update=changes),
-            "kafka": settings.kafka.model_copy(update={"group_id": feedback.group_id}),
-        }
-    )
+    """The settings as this job needs them, see `jobs.beside`."""
+    return settings_beside(settings, "feedback", settings.feedback, local=local)
 
 
 def build(t_env: StreamTableEnvironment, settings: Settings, *, bounded: bool = False) -> None:

@@ -12,6 +12,7 @@ from pyflink.table import StreamTableEnvironment
 from operators.compose import compose_cascade
 from operators.kafka_tables import sink_ddl, source_ddl
 from operators.keyed_stream import (
+    arrived_by,
     arrived_row,
     keyed_in_jvm,
     raw_bytes,
@@ -24,18 +25,7 @@ from schemas.settings import Settings, unhurried
 
 # The user's id from the payload, so that a record without a key, or with a wrong one, still
 # reaches its own user's state. What is not JSON has no user: its place spreads it.
-_KEYED: Final = """
-SELECT
-  COALESCE(
-    JSON_VALUE(CAST(v AS STRING), '$.user_id' NULL ON EMPTY NULL ON ERROR),
-    CONCAT(`topic`, '-', CAST(`partition` AS STRING), '-', CAST(`offset` AS STRING))
-  ),
-  ROW(
-    v, `topic`, `partition`, `offset`,
-    EXTRACT(EPOCH FROM ts) * 1000 + MOD(EXTRACT(MILLISECOND FROM ts), 1000)
-  )
-FROM uploads
-"""
+_KEYED: Final = arrived_by("user_id", "uploads")
 
 
 def build(t_env: StreamTableEnvironment, settings: Settings, *, bounded: bool = False) -> None:

@@ -42,11 +42,15 @@ def keyed_in_jvm(
     Returns:
         A keyed stream; the function sees the payload, `ctx.get_current_key()` the key.
     """
-    gateway = get_gateway()
     rows = stream_of(t_env, table, [Types.STRING(), payload], uid)
+    return keyed_by_first(rows, payload)
+
+
+def keyed_by_first(rows: DataStream, payload: TypeInformation) -> KeyedStream:
+    """As `keyed_in_jvm`, of rows (key STRING, payload) that are a stream already."""
     key_type = Types.ROW([Types.STRING()])
     j_keyed = rows._j_data_stream.keyBy(  # no public way to key in the JVM
-        gateway.jvm.KeyByKeySelector(), key_type.get_java_type_info()
+        get_gateway().jvm.KeyByKeySelector(), key_type.get_java_type_info()
     )
     return KeyedStream(j_keyed, payload, DataStream(rows._j_data_stream))  # likewise
 
@@ -59,6 +63,28 @@ def raw_bytes() -> TypeInformation:
 def arrived_row() -> TypeInformation:
     """A record's value, topic, partition, offset and broker time (ms since the epoch)."""
     return Types.ROW([raw_bytes(), Types.STRING(), Types.INT(), Types.LONG(), Types.LONG()])
+
+
+def arrived_by(field: str, table: str) -> str:
+    """SQL of a table's records as `keyed_in_jvm` wants them: a key, and `arrived_row`.
+
+    Args:
+        field: of the payload, whose value is the key. A payload without one, or that is no JSON,
+            is spread by its place.
+        table: made by `kafka_tables.source_ddl`.
+    """
+    return f"""
+SELECT
+  COALESCE(
+    JSON_VALUE(CAST(v AS STRING), '$.{field}' NULL ON EMPTY NULL ON ERROR),
+    CONCAT(`topic`, '-', CAST(`partition` AS STRING), '-', CAST(`offset` AS STRING))
+  ),
+  ROW(
+    v, `topic`, `partition`, `offset`,
+    EXTRACT(EPOCH FROM ts) * 1000 + MOD(EXTRACT(MILLISECOND FROM ts), 1000)
+  )
+FROM {table}
+"""  # noqa: S608 - names of ours
 
 
 def routed_row() -> TypeInformation:
