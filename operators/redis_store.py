@@ -15,7 +15,9 @@ the next: the answer to one may be that.
 
 from __future__ import annotations
 
+import itertools
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar, cast
 
@@ -38,6 +40,9 @@ DEGRADED: Final = "redis"
 """Name of this dependency in a decision's `degraded`."""
 _MAX_QUEUED: Final = 5_000
 """Writes that wait at most; beyond, the oldest are dropped (it is a cache)."""
+_AT_ONCE: Final = 600
+"""Rows of contents, and of users, that one round trip writes at most: more than a batch makes. All
+that an outage has piled up would take the server longer than the time-out, again and again."""
 _QUIET_S: Final = 0.1
 """Where batches are this far apart, marks go out at once."""
 _DEFAULT: Final = ContextSettings()
@@ -79,8 +84,8 @@ class RedisLookups:
         self._breaker = Breaker(settings.breaker_failures, settings.breaker_open_s, monotonic)
         self._ttl_s = settings.decision_ttl_days * 86_400
         self._user_ttl_s = user_days * 86_400
-        self._queued: dict[str, CachedAssessment] = {}
-        self._queued_users: dict[str, UserRow] = {}
+        self._queued: OrderedDict[str, CachedAssessment] = OrderedDict()
+        self._queued_users: OrderedDict[str, UserRow] = OrderedDict()
         self._context = ContextRows(context) if context.enabled else None
         self._monotonic = monotonic
         self._now_ms = now_ms
@@ -119,14 +124,14 @@ class RedisLookups:
     def remember(self, content_hash: str, assessment: CachedAssessment) -> None:
         """Queue one assessment for the next round trip."""
         if len(self._queued) >= _MAX_QUEUED:
-            self._queued.pop(next(iter(self._queued)))
+            self._queued.popitem(last=False)
         self._queued[content_hash] = assessment
 
     def remember_user(self, user_id: str, row: UserRow) -> None:
         """Queue a user's row for the next round trip; the newest of a user is written."""
         self._queued_users.pop(user_id, None)
         if len(self._queued_users) >= _MAX_QUEUED:
-            self._queued_users.pop(next(iter(self._queued_users)))
+            self._queued_users.popitem(last=False)
         self._queued_users[user_id] = row
 
     def flush(self) -> None:
@@ -164,7 +169,8 @@ class RedisLookups:
 
     def _round_trip(self, keys: list[str], asked: Asked) -> tuple[list[bytes | None], list[bytes]]:
         context = self._context
-        queued, users = self._queued, self._queued_users
+        queued = dict(itertools.islice(self._queued.items(), _AT_ONCE))
+        users = dict(itertools.islice(self._queued_users.items(), _AT_ONCE))
         marks = context.next_marks() if context else []
         if not (queued or users or marks or asked.questions):
             # The client's types also cover its asyncio twin.
@@ -188,7 +194,8 @@ class RedisLookups:
             if context:
                 context.sent(marks)
             raise
-        self._queued, self._queued_users = {}, {}
+        _drop(self._queued, queued)
+        _drop(self._queued_users, users)
         if context:
             context.sent(marks)
         return rows, answers
@@ -217,6 +224,15 @@ class NoLookups:
 
     def note(self, marks: Sequence[Mark]) -> None:
         """Keep nothing."""
+
+
+def _drop(waiting: OrderedDict[str, Any], written: Mapping[str, object]) -> None:
+    """Let go what has been written: the oldest."""
+    if len(written) == len(waiting):
+        waiting.clear()
+    else:
+        for _ in written:
+            waiting.popitem(last=False)
 
 
 def _decoded(

@@ -15,6 +15,7 @@ from operators.breaker import Breaker
 from operators.redis_store import RedisLookups
 from schemas.features import ThreadContext, UserFeatures
 from schemas.settings import RedisSettings
+from schemas.trust import UserRow
 from scripts.cli.local_stack import Stack
 from udfs.contracts import Around, CachedAssessment
 
@@ -112,3 +113,28 @@ def test_rows_are_read_and_queued_writes_travel_with_reads(stack: Stack) -> None
     ttl = client.ttl("hash:h1")
     assert isinstance(ttl, int)
     assert 29 * 86_400 < ttl <= 30 * 86_400
+
+
+@pytest.mark.stack
+def test_what_an_outage_has_piled_up_is_written_in_pieces(stack: Stack) -> None:
+    client = redis.Redis.from_url(stack.redis_url)
+    store = RedisLookups(RedisSettings(url=stack.redis_url, timeout_ms=1000))
+    assessment = CachedAssessment(scores={"spam": 0.5}, model="m:1", action="allow")
+    users = [f"piled-{number}" for number in range(1_500)]
+    for number, user in enumerate(users):
+        store.remember_user(user, UserRow(reputation=number / 100, at_ms=number))
+        store.remember(user, assessment)
+
+    def written(kind: str) -> list[int]:
+        found = [client.exists(f"{kind}:{user}") for user in users]
+        return [int(str(each)) for each in found]
+
+    before = 0
+    for _ in range(3):
+        assert store.fetch([], ["u"], []).degraded == ()
+        for kind in ("user", "hash"):
+            told = written(kind)
+            assert told == sorted(told, reverse=True), "the oldest first"
+        assert before < sum(told) <= before + 600
+        before = sum(told)
+    assert before == len(users)
