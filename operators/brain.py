@@ -45,7 +45,7 @@ class Brain(Protocol):
         ...
 
     def flush(self) -> None:
-        """Write what was handed on, where the next batch may be far off."""
+        """Have written what the stores shall know; nobody waits for it."""
         ...
 
     def erased_until_ms(self, user_id: str) -> int:

@@ -17,8 +17,6 @@ from udfs.contracts import Around, Mark
 
 _MAX_WAITING: Final = 5_000
 """Marks that wait at most; beyond, the oldest are dropped: missing means calm."""
-_AT_ONCE: Final = 500
-"""Marks of one round trip: a long outage's must not take the server longer than the time-out."""
 _GRAIN_MS: Final = 1_000
 """Threads are asked for as of full seconds, so that one answer does for many uploads."""
 _UNKNOWN: Final = ThreadContext()
@@ -61,32 +59,31 @@ class ContextRows:
         self._figures = figures(settings)
         self._encode = msgspec.msgpack.Encoder().encode
 
-    def note(self, marks: Iterable[Mark]) -> bool:
-        """Have marks wait for a round trip; says whether any is worth it."""
+    def note(self, marks: Iterable[Mark]) -> None:
+        """Have those marks wait that are worth writing."""
         floor = self._floor
-        before = len(self._waiting)
         self._waiting += [
             mark
             for mark in marks
             if mark.community_id or mark.thread_id or mark.toxicity >= floor or mark.revision
         ]
-        added = len(self._waiting) > before
         if len(self._waiting) > _MAX_WAITING:
             del self._waiting[:-_MAX_WAITING]
-        return added
 
     @property
     def waits(self) -> bool:
         """Whether any mark does."""
         return bool(self._waiting)
 
-    def next_marks(self) -> list[Mark]:
-        """Marks for one round trip, oldest first; they wait until they are `sent`."""
-        return self._waiting[:_AT_ONCE]
+    def take(self, most: int) -> list[Mark]:
+        """Marks to write now, oldest first."""
+        taken = self._waiting[:most]
+        del self._waiting[:most]
+        return taken
 
-    def sent(self, marks: Sequence[Mark]) -> None:
-        """These arrived, or never will."""
-        del self._waiting[: len(marks)]
+    def put_back(self, marks: Sequence[Mark]) -> None:
+        """These were taken, and may not have arrived."""
+        self._waiting[:0] = marks[max(0, len(self._waiting) + len(marks) - _MAX_WAITING) :]
 
     def packed(self, marks: Sequence[Mark], questions: Sequence[Community | Thread]) -> bytes:
         """What the script is told."""

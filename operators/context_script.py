@@ -19,7 +19,6 @@ Keys of another type (somebody's mistake) are left alone and count as empty.
 
 from __future__ import annotations
 
-import hashlib
 from typing import Final
 
 SLOT_MS: Final = 10_000
@@ -186,5 +185,3 @@ the time in ms since the epoch (0: the server's own), and the values to write.
 
 A question is [community, last bucket] or [thread, as of, own content id, its revision]. Answers are
 `uploads hostile` and `heat posts`."""
-
-SHA: Final = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()

@@ -14,7 +14,7 @@ import msgspec
 
 from operators.brain import Configurable
 from operators.moderation_logic import Record
-from schemas.control import HISTORY, ControlAck, decode_control
+from schemas.control import HISTORY, MODERATION, ControlAck, decode_control
 from schemas.errors import ConfigError, UnreadableError
 
 _WAITS_FOR: Final = {"communities": "policy", "bank": "bank", "media_bank": "media_bank"}
@@ -42,6 +42,7 @@ class ControlLogic:
         subtask: index of this subtask, and how many there are.
         subtasks: how many there are.
         now_ms: wall clock, ms since the epoch.
+        job: that this is a subtask of.
     """
 
     def __init__(
@@ -52,7 +53,9 @@ class ControlLogic:
         subtask: int,
         subtasks: int,
         now_ms: Callable[[], float],
+        job: str = MODERATION,
     ) -> None:
+        self._job = job
         self._target = target
         self._topic = acks_topic
         self._subtask = subtask
@@ -128,6 +131,7 @@ class ControlLogic:
 
     def _ack(self, key: str, digest: str, error: str, *, restored: bool) -> Record:
         ack = ControlAck(
+            job=self._job,
             key=key,
             digest=digest,
             ok=not error,

@@ -1,6 +1,7 @@
 """The Flink shell of the feedback job: a keyed function around `FeedbackLogic`.
 
-Its second input is the broadcast control stream, of which erasures of users are obeyed.
+Its second input is the broadcast control stream, of which erasures of users are obeyed and
+answered.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pyflink.common.typeinfo import Types
 from pyflink.datastream import KeyedBroadcastProcessFunction, RuntimeContext
 from pyflink.datastream.state import MapStateDescriptor, StateTtlConfig, ValueStateDescriptor
 
+from operators.control import ControlLogic
 from operators.feedback_logic import Arrival, FeedbackLogic, Step
 from operators.flink_counters import FlinkCounters
 from operators.metrics import Metrics
@@ -23,6 +25,8 @@ from schemas.feedback_job import FeedbackDocument
 from schemas.settings import Settings
 from udfs.contracts import Lookups
 
+JOB: Final = "feedback"
+"""In the job's answers to control messages."""
 _MAX_TIME: Final = 2**63 - 1
 _FLUSH_S: Final = 1.0
 _TIMER_STEP_MS: Final = 100
@@ -60,6 +64,16 @@ class Join(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink ship
             now_ms=lambda: time.time() * 1000,
             metrics=self._metrics,
         )
+        # The wrapper's own getters call methods that Flink 2 has moved into TaskInfo.
+        task = runtime_context._runtime_context.getTaskInfo()
+        self._control = ControlLogic(
+            self._logic.erased,
+            settings.topics.control_acks,
+            subtask=task.getIndexOfThisSubtask(),
+            subtasks=task.getNumberOfParallelSubtasks(),
+            now_ms=lambda: time.time() * 1000,
+            job=JOB,
+        )
         # The type is made here: captured by the class it could not be pickled.
         descriptor = ValueStateDescriptor("content", Types.PICKLED_BYTE_ARRAY())
         # An hour more than the logic's own: what is held until then is never taken away unread.
@@ -79,7 +93,7 @@ class Join(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink ship
         self, value: Any, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext
     ) -> Iterator[Row]:
         """Take one record."""
-        self._restore(ctx)
+        yield from self._restore(ctx)
         raw, topic, partition, offset, timestamp = value._values  # Row's own iterator is slower
         arrival = Arrival(raw or b"", topic, partition, offset, timestamp)
         step = self._logic.on_record(ctx.get_current_key(), arrival, self._state)
@@ -88,23 +102,24 @@ class Join(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink ship
     def process_broadcast_element(
         self, value: Any, ctx: KeyedBroadcastProcessFunction.Context
     ) -> Iterator[Row]:
-        """Take one control message; nothing comes out."""
-        self._restore(ctx)
+        """Take one control message; the answer comes out."""
+        yield from self._restore(ctx)
         raw_key, raw_value = value._values
         key = (raw_key or b"").decode("utf-8", "replace")
-        if self._logic.erased.apply(key, raw_value):
-            state = ctx.get_broadcast_state(self._erased_state)
-            if raw_value:
-                state.put(key, raw_value)
-            elif state.contains(key):
-                state.remove(key)
-        yield from ()
+        for answer in self._control.on_message(key, raw_value):
+            if answer.keep:
+                state = ctx.get_broadcast_state(self._erased_state)
+                if answer.value:
+                    state.put(answer.key, answer.value)
+                elif state.contains(answer.key):
+                    state.remove(answer.key)
+            yield Row(*answer.ack)
 
     def on_timer(
         self, timestamp: int, ctx: KeyedBroadcastProcessFunction.OnTimerContext
     ) -> Iterator[Row]:
         """Join what has waited long enough."""
-        self._restore(ctx)
+        yield from self._restore(ctx)
         ended = timestamp == _MAX_TIME
         logic, state = self._logic, self._state
         yield from self._follow(logic.on_end(state) if ended else logic.on_timer(state), ctx)
@@ -116,13 +131,14 @@ class Join(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink ship
         if registry is not None:
             self._metrics.flush(registry.add)
 
-    def _restore(self, ctx: Any) -> None:
+    def _restore(self, ctx: Any) -> Iterator[Row]:
         """Apply what the broadcast state holds: `open` cannot read it, the first call can."""
         if self._restored:
             return
         self._restored = True
-        for key, value in list(ctx.get_broadcast_state(self._erased_state).items()):
-            self._logic.erased.apply(key, value)
+        held = list(ctx.get_broadcast_state(self._erased_state).items())
+        for ack in self._control.restore(held):
+            yield Row(*ack)
 
     def _follow(self, step: Step, ctx: Any) -> Iterator[Row]:
         for record in step.records:

@@ -1,21 +1,23 @@
 """Erased users in the feedback job: nothing about what they wrote is kept or comes out as a row.
 
 State is keyed by content, so that a user's part of it lies with each of their contents and with
-what they reported. It goes when something touches the content next (a record or a timer), or with
-the content's time to live. Until then it is never looked at.
+what they reported. It goes when something touches the content next: a record (`scripts/erase`
+publishes one for each content that the tables know), a timer, or the content's time to live. Until
+then it is never looked at.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Self
 
 from operators.feedback_state import Decided, Memory, Waiting
-from schemas.control import decode_control
+from schemas.control import ControlMessage
 from schemas.errors import ConfigError, InvalidUploadError
 from schemas.feedback import AppealOutcome, Report, Said, decode_said
-from schemas.user_events import erased_until_ms, user_sha256
+from schemas.user_events import UserErased, erased_until_ms, to_ms, user_sha256
 
-PREFIX: Final = "erase/"
+KIND: Final = "erase"
+PREFIX: Final = f"{KIND}/"
 """How the keys of the control messages begin that this is about."""
 
 
@@ -28,28 +30,30 @@ class ErasedUsers:
     def __bool__(self) -> bool:
         return bool(self._until)
 
-    def apply(self, key: str, value: bytes | None) -> bool:
+    @classmethod
+    def of(cls, event: UserErased) -> Self:
+        """One erased user, as told to a content's state itself."""
+        made = cls()
+        made._until[user_sha256(event.user_id)] = to_ms(event.until)
+        return made
+
+    def apply(self, message: ControlMessage) -> None:
         """Take a control message.
 
-        Args:
-            key: of the record.
-            value: the message; None or empty takes it back.
-
-        Returns:
-            Whether it is one of these and in force now, so that the state has to hold it.
+        Raises:
+            ConfigError: it is of another kind, or says no time.
         """
-        if not key.startswith(PREFIX):
-            return False
-        if not value:
-            self._until.pop(key.removeprefix(PREFIX), None)
-            return True
-        try:
-            message = decode_control(key, value)
-            self._until[message.name] = erased_until_ms(message.text, key)
-        except ConfigError:
-            # The moderation job answers on the topic of answers what is wrong with it.
-            return False
-        return True
+        if message.kind != KIND:
+            raise ConfigError(f"this job takes {KIND} alone", field=message.key)
+        self._until[message.name] = erased_until_ms(message.text, message.key)
+
+    def withdraw(self, key: str) -> None:
+        """An erasure is taken back: what comes from now on is kept."""
+        self._until.pop(key.removeprefix(PREFIX), None)
+
+    def applied(self) -> dict[str, str]:
+        """Nothing that has a hash is configured here."""
+        return {}
 
     def hides(self, user_id: str, at_ms: int) -> bool:
         """Whether what the broker took of a user at a time leaves no trace."""

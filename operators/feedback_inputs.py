@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
 import msgspec
 
@@ -10,6 +11,7 @@ from operators.feedback_state import Decided, Shown
 from schemas.categories import Action, ContentType, Status
 from schemas.decoding import decode_record
 from schemas.upload import Timestamp
+from udfs.pii_names import told_names
 
 _MAX_BYTES: Final = 4_194_304
 
@@ -46,8 +48,13 @@ class _Audit(msgspec.Struct, frozen=True):
     broker_timestamp: int = 0
 
 
+class _Told(msgspec.Struct, frozen=True):
+    upload: dict[str, Any]
+
+
 _decisions: Final = msgspec.json.Decoder(_Decision)
 _audits: Final = msgspec.json.Decoder(_Audit)
+_told: Final = msgspec.json.Decoder(_Told)
 
 
 def decode_decided(raw: bytes) -> tuple[str, Decided]:
@@ -77,12 +84,13 @@ def decode_decided(raw: bytes) -> tuple[str, Decided]:
     )
 
 
-def decode_audited(raw: bytes, text_chars: int) -> tuple[str, Shown]:
+def decode_audited(raw: bytes, text_chars: int, name_fields: Sequence[str]) -> tuple[str, Shown]:
     """Read an audit record: its content id and the upload that the decision was about.
 
     Args:
         raw: the record.
         text_chars: of the text that are remembered.
+        name_fields: fields of an upload that tell names of persons.
 
     Raises:
         InvalidUploadError: it is none.
@@ -93,5 +101,10 @@ def decode_audited(raw: bytes, text_chars: int) -> tuple[str, Shown]:
         text = text[:text_chars] or None
     upload = part.upload
     return part.content_id, Shown(
-        part.moderation_id, text, upload.language, upload.user_id, part.broker_timestamp
+        part.moderation_id,
+        text,
+        upload.language,
+        upload.user_id,
+        part.broker_timestamp,
+        told_names(_told.decode(raw).upload, name_fields) if text and name_fields else (),
     )

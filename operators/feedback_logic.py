@@ -29,6 +29,7 @@ from schemas.features import UserFeatures
 from schemas.feedback import JoinedFeedback, Report, Said, Spoken, decode_said, event_key
 from schemas.feedback_job import FeedbackDocument
 from schemas.topics import Topics
+from schemas.user_events import UserErased, decode_user_event
 from udfs.reporters import reporter_trust
 
 _YES, _NO = 1, 2
@@ -117,6 +118,9 @@ class FeedbackLogic:
         """
         now = int(self._now_ms())
         memory = self._load(state, now)
+        if arrival.topic == self._topics.user_events:
+            self._touched(key, arrival.raw, memory, state, now)
+            return Step([], None)
         try:
             records = list(self._take(key, arrival, memory, now))
         except InvalidUploadError as error:
@@ -169,6 +173,19 @@ class FeedbackLogic:
         memory.expires_ms = now + self._remember_ms
         state.update(encode_memory(memory))
 
+    def _touched(self, key: str, raw: bytes, memory: Memory, state: ValueState, now: int) -> None:
+        """Forget what an erasure says that names the content; it may outrun the control message.
+
+        The rest of the topic is for the moderation job, which says what is wrong with it, too.
+        """
+        try:
+            event = decode_user_event(raw)
+        except InvalidUploadError:
+            return
+        named = isinstance(event, UserErased) and event.content_id == key
+        if named and ErasedUsers.of(event).forget(memory):
+            self._keep(state, memory, now)
+
     def _next(self, memory: Memory) -> int | None:
         """When the first of what waits is to be looked at."""
         now = int(self._now_ms())
@@ -210,7 +227,8 @@ class FeedbackLogic:
             yield from self._pass(key, memory, None)
 
     def _shown(self, key: str, raw: bytes, memory: Memory, now: int) -> None:
-        content_id, shown = decode_audited(raw, self._config.join.text_chars)
+        join = self._config.join
+        content_id, shown = decode_audited(raw, join.text_chars, join.name_fields)
         _check_key(key, content_id)
         if self.erased.hides(shown.user_id, shown.broker_ms):
             return
@@ -218,7 +236,7 @@ class FeedbackLogic:
             return
         memory.shown.append(shown)
         # Twice as many, for those that come before their decisions.
-        del memory.shown[: -2 * self._config.join.decisions]
+        del memory.shown[: -2 * join.decisions]
         memory.changed_ms = now
 
     def _hear(

@@ -21,6 +21,7 @@ from schemas.feedback import (
 )
 from schemas.feedback_job import WeightPart
 from schemas.report_evidence import Before, ReportEvidence, report_evidence_id
+from udfs.pii_names import mask_told
 
 RANK: Final = {"report": 0, "reviewer": 1, "senior": 2, "appeal": 3}
 
@@ -85,7 +86,9 @@ def rows(
             category=category,
             label=label,
             weight=round(word.weight, 6),
-            text=shown.text if shown else None,
+            text=None
+            if shown is None or shown.text is None
+            else mask_told(shown.text, shown.names),
             language=shown.language if shown else None,
             scores=decided.scores,
             features=decided.features,

@@ -50,6 +50,8 @@ class Shown(msgspec.Struct, frozen=True, array_like=True):
     """The author; empty where an earlier release took it in."""
     broker_ms: int = 0
     """Broker time of the upload."""
+    names: tuple[str, ...] = ()
+    """Of persons, as fields of the upload tell them: rows have the text without."""
 
 
 class Waiting(msgspec.Struct, frozen=True, array_like=True):

@@ -198,6 +198,8 @@ class ModerationLogic:
         """Take in what was said about a user. It acts on their next upload."""
         memory = self._memory(key, state, cases)
         if isinstance(word, UserErased):
+            if word.content_id is not None:  # for jobs with state by content
+                return
             until_ms = to_ms(word.until)
             memory.forget(self._velocity)
             self._cases.forget(cases, until_ms)

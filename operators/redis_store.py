@@ -7,19 +7,17 @@ Rows are JSON strings, read by one MGET a batch:
 - `user:{user id}`: `schemas.trust.UserRow`; of it the cascade reads `UserFeatures`.
 - `context:{content id}`: toxicity of a parent, and what else `operators.context_script` keeps.
 
-Writes of one batch travel with the reads of the next, as one command: a script on the server
-sets the rows and reads the others. A pipeline of as many SETs would cost the client eight times
-as much. Where batches are far apart, what uploads say about their surroundings does not wait for
-the next: the answer to one may be that.
+What a batch says is written when it is decided, by a script on the server, and nobody waits for
+that (`operators.redis_wire`): a pipeline of as many SETs would cost the client eight times as much,
+and the server needs longer for the marks of a batch than the batch has.
 """
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 import redis
@@ -28,7 +26,8 @@ from redis.retry import Retry
 
 from operators.breaker import Breaker
 from operators.context_rows import Asked, ContextRows
-from operators.context_script import SCRIPT, SHA
+from operators.context_script import SCRIPT
+from operators.redis_wire import RedisWire
 from schemas.features import ThreadContext, UserFeatures
 from schemas.settings import ContextSettings, RedisSettings
 from schemas.trust import UserRow
@@ -39,15 +38,24 @@ T = TypeVar("T")
 DEGRADED: Final = "redis"
 """Name of this dependency in a decision's `degraded`."""
 _MAX_QUEUED: Final = 5_000
-"""Writes that wait at most; beyond, the oldest are dropped (it is a cache)."""
-_AT_ONCE: Final = 600
-"""Rows of contents, and of users, that one round trip writes at most: more than a batch makes. All
-that an outage has piled up would take the server longer than the time-out, again and again."""
-_QUIET_S: Final = 0.1
-"""Where batches are this far apart, marks go out at once."""
+"""Rows that wait at most; beyond, the oldest are dropped (it is a cache)."""
+_AT_ONCE: Final = 128
+"""Rows of contents, rows of users, and marks that one run of the script writes at most: the server
+answers nobody else meanwhile, and all that an outage has piled up would take it longer than the
+time-out, again and again."""
+_RUNS: Final = 8
+"""Runs for one batch at most; more than a full batch needs."""
 _DEFAULT: Final = ContextSettings()
 _NO_QUESTIONS: Final = Asked([], [], [], ())
 _NOTHING: Final = msgspec.msgpack.encode(([], [], {}))
+
+
+class _Writing(NamedTuple):
+    """What one run of the script writes."""
+
+    rows: dict[str, CachedAssessment]
+    users: dict[str, UserRow]
+    marks: list[Mark]
 
 
 class RedisLookups:
@@ -87,10 +95,8 @@ class RedisLookups:
         self._queued: OrderedDict[str, CachedAssessment] = OrderedDict()
         self._queued_users: OrderedDict[str, UserRow] = OrderedDict()
         self._context = ContextRows(context) if context.enabled else None
-        self._monotonic = monotonic
         self._now_ms = now_ms
-        self._fetched_s = float("-inf")
-        self._quiet = False
+        self._wire: RedisWire[_Writing] = RedisWire(self._client, SCRIPT)
         self._encode = msgspec.json.Encoder().encode
         self._assessments = msgspec.json.Decoder(CachedAssessment)
         self._users = msgspec.json.Decoder(UserFeatures)
@@ -99,17 +105,12 @@ class RedisLookups:
         self, hashes: Sequence[str], users: Sequence[str], around: Sequence[Around]
     ) -> LookupResult:
         """Read a batch's rows; on an outage everything is missing and `degraded` says so."""
-        now = self._monotonic()
-        self._quiet = now - self._fetched_s > _QUIET_S
-        self._fetched_s = now
         asked = self._context.ask(around) if self._context and around else _NO_QUESTIONS
         keys = [
             *(f"hash:{h}" for h in hashes),
             *(f"user:{u}" for u in users),
             *(f"context:{p}" for p in asked.parents),
         ]
-        if not (keys or asked.questions or self._queued or self._queued_users or self._marked):
-            return LookupResult({}, {}, self._answered(asked, (), ()))
         found = self._asked(keys, asked)
         if found is None:
             return LookupResult({}, {}, (), (DEGRADED,))
@@ -122,27 +123,40 @@ class RedisLookups:
         )
 
     def remember(self, content_hash: str, assessment: CachedAssessment) -> None:
-        """Queue one assessment for the next round trip."""
+        """Queue one assessment."""
         if len(self._queued) >= _MAX_QUEUED:
             self._queued.popitem(last=False)
         self._queued[content_hash] = assessment
 
     def remember_user(self, user_id: str, row: UserRow) -> None:
-        """Queue a user's row for the next round trip; the newest of a user is written."""
+        """Queue a user's row; the newest of a user is written."""
         self._queued_users.pop(user_id, None)
         if len(self._queued_users) >= _MAX_QUEUED:
             self._queued_users.popitem(last=False)
         self._queued_users[user_id] = row
 
-    def flush(self) -> None:
-        """Write users' rows that wait, where the next round trip may be far off."""
-        if self._queued_users and (self._quiet or self._monotonic() - self._fetched_s > _QUIET_S):
-            self._asked([], _NO_QUESTIONS)
-
     def note(self, marks: Sequence[Mark]) -> None:
-        """Queue marks for the next round trip; where that may be far off, make one."""
-        if self._context and self._context.note(marks) and self._quiet:
-            self._asked([], _NO_QUESTIONS)
+        """Queue marks."""
+        if self._context:
+            self._context.note(marks)
+
+    def flush(self) -> None:
+        """Have what is queued written; nobody waits for it."""
+        for _ in range(_RUNS):
+            if not (self._queued or self._queued_users or self._marked):
+                return
+            if not self._breaker.allows():
+                return
+            writing = self._next()
+            try:
+                self._wire.tell(writing, *self._arguments(writing, [], _NO_QUESTIONS))
+                if self._breaker.is_open:  # the one call that is let through
+                    self._wire.settle()
+                    self._breaker.succeeded()
+            except (redis.RedisError, OSError):
+                self._breaker.failed()
+                self._take_back()
+                return
 
     @property
     def _marked(self) -> bool:
@@ -157,48 +171,52 @@ class RedisLookups:
         self, keys: list[str], asked: Asked
     ) -> tuple[list[bytes | None], list[bytes]] | None:
         """Rows and answers; None where the server does not answer, or is left alone."""
+        self.flush()
         if not self._breaker.allows():
-            return None
+            return None if keys or asked.questions else ([], [])
         try:
             found = self._round_trip(keys, asked)
         except (redis.RedisError, OSError):
             self._breaker.failed()
             return None
+        finally:
+            self._take_back()
         self._breaker.succeeded()
         return found
 
     def _round_trip(self, keys: list[str], asked: Asked) -> tuple[list[bytes | None], list[bytes]]:
+        wire = self._wire
+        if asked.questions:
+            rows, answers = wire.run(*self._arguments(_Writing({}, {}, []), keys, asked))
+            return rows, answers
+        if keys:
+            return wire.ask("MGET", *keys), []
+        wire.settle()
+        return [], []
+
+    def _arguments(self, writing: _Writing, keys: list[str], asked: Asked) -> tuple[Any, ...]:
+        rows, users, marks = writing
+        names = [*(f"hash:{h}" for h in rows), *(f"user:{u}" for u in users)]
         context = self._context
-        queued = dict(itertools.islice(self._queued.items(), _AT_ONCE))
-        users = dict(itertools.islice(self._queued_users.items(), _AT_ONCE))
-        marks = context.next_marks() if context else []
-        if not (queued or users or marks or asked.questions):
-            # The client's types also cover its asyncio twin.
-            return cast("list[bytes | None]", self._client.mget(keys)), []
-        names = [*(f"hash:{h}" for h in queued), *(f"user:{u}" for u in users)]
-        arguments = (
+        return (
             len(names) + len(keys), *names, *keys,
-            len(queued), self._ttl_s, len(names), self._user_ttl_s,
+            len(rows), self._ttl_s, len(names), self._user_ttl_s,
             _NOTHING if context is None else context.packed(marks, asked.questions),
             0 if self._now_ms is None else self._now_ms(),
-            *map(self._encode, queued.values()), *map(self._encode, users.values()),
+            *map(self._encode, rows.values()), *map(self._encode, users.values()),
         )  # fmt: skip
-        command: Any = self._client.execute_command  # untyped in the client
-        try:
-            try:
-                rows, answers = command("EVALSHA", SHA, *arguments)
-            except redis.exceptions.NoScriptError:  # a new or restarted server
-                rows, answers = command("EVAL", SCRIPT, *arguments)
-        except redis.ResponseError:
-            # It will not take them another time either.
-            if context:
-                context.sent(marks)
-            raise
-        _drop(self._queued, queued)
-        _drop(self._queued_users, users)
-        if context:
-            context.sent(marks)
-        return rows, answers
+
+    def _next(self) -> _Writing:
+        marks = [] if self._context is None else self._context.take(_AT_ONCE)
+        return _Writing(_oldest(self._queued), _oldest(self._queued_users), marks)
+
+    def _take_back(self) -> None:
+        """Queue again what may not have arrived."""
+        for writing in reversed(self._wire.lost()):
+            _put_back(self._queued, writing.rows)
+            _put_back(self._queued_users, writing.users)
+            if self._context:
+                self._context.put_back(writing.marks)
 
 
 class NoLookups:
@@ -226,13 +244,17 @@ class NoLookups:
         """Keep nothing."""
 
 
-def _drop(waiting: OrderedDict[str, Any], written: Mapping[str, object]) -> None:
-    """Let go what has been written: the oldest."""
-    if len(written) == len(waiting):
-        waiting.clear()
-    else:
-        for _ in written:
-            waiting.popitem(last=False)
+def _oldest(waiting: OrderedDict[str, T]) -> dict[str, T]:
+    """Take the next rows to write."""
+    return dict(waiting.popitem(last=False) for _ in range(min(len(waiting), _AT_ONCE)))
+
+
+def _put_back(waiting: OrderedDict[str, T], rows: dict[str, T]) -> None:
+    """Rows that were taken wait again, in front; one that has been replaced does not."""
+    for name in reversed(rows):
+        if name not in waiting and len(waiting) < _MAX_QUEUED:
+            waiting[name] = rows[name]
+            waiting.move_to_end(name, last=False)
 
 
 def _decoded(

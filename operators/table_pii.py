@@ -18,6 +18,16 @@ from typing import Final, Literal, NamedTuple
 
 from schemas.tables import Column, Table
 from schemas.tables_records import CONTROL_HISTORY
+from udfs.pii_names import (
+    BEFORE_ONE,
+    BEFORE_TWO,
+    BOUNDARY,
+    ONE_WORD,
+    TITLE,
+    TWO_WORDS,
+    UPPER,
+    before_signature,
+)
 
 Form = Literal["text", "json"]
 
@@ -78,8 +88,10 @@ def patterns(form: Form) -> tuple[Pattern, ...]:
     """What is replaced one after the other, in a text or in JSON without spaces."""
     at, dot, colon, slash = _like("@"), _like("."), _like(":"), _like("/")
     begin, end = _like("([{"), _like(")]}")
-    part = f"[^\\s{_like('@<>()[]{},;:' + chr(34) + chr(39) + '/' + chr(92) + '|')}]"
-    label = f"[^\\s{_like('@<>()[]{},;:' + chr(34) + chr(39) + '/' + chr(92) + '|.!?*#')}]"
+    # RE2's whitespace: what engines take for it beyond these differs.
+    space = r"[\t\n\f\r ]"
+    part = f"[^\\x00-\\x20{_like('@<>()[]{},;:' + chr(34) + chr(39) + '/' + chr(92) + '|')}]"
+    label = f"[^\\x00-\\x20{_like('@<>()[]{},;:' + chr(34) + chr(39) + '/' + chr(92) + '|.!?*#')}]"
     word = r"[\p{L}\p{N}_]"
     hexadecimal = f"[{_like('0123456789abcdefABCDEF')}]"
     between = f"{_like('()./')}{_like('-')}\\p{{Zs}}"
@@ -88,10 +100,11 @@ def patterns(form: Form) -> tuple[Pattern, ...]:
     date = r"(?!\d{4}-\d\d-\d\d(?![\d]|[-/. ]\d))"
     texts = (
         Pattern(
-            rf"{_start(part, form)}{part}++"
-            rf"(?:[{at}]|\s?[{begin}]\s?[{_like('aA')}][{_like('tT')}]\s?[{end}]\s?){label}++"
-            rf"(?:(?:[{dot}]|\s?[{begin}]\s?[{_like('dD')}][{_like('oO')}][{_like('tT')}]\s?"
-            rf"[{end}]\s?){label}++){{1,32}}",
+            # Or where the one before ended: an address can begin by what no domain has.
+            rf"(?:{_start(part, form)}|\G){part}++"
+            rf"(?:[{at}]|{space}?[{begin}]{space}?[{_like('aA')}][{_like('tT')}]{space}?[{end}]"
+            rf"{space}?){label}++(?:(?:[{dot}]|{space}?[{begin}]{space}?[{_like('dD')}]"
+            rf"[{_like('oO')}][{_like('tT')}]{space}?[{end}]{space}?){label}++){{1,32}}",
             "[email]",
         ),
         Pattern(
@@ -121,10 +134,30 @@ def patterns(form: Form) -> tuple[Pattern, ...]:
             rf"|[{slash}]?[{_like('uU')}][{slash}][\p{{L}}\p{{N}}_\-]++)",
             "[handle]",
         ),
+        *_names(form),
     )
     if form == "text":
         return texts
     return (Pattern(r'(?<=(?<!\\)":)-?\d{7,}(?=[,}])', '"[number]"'), *texts)
+
+
+def _names(form: Form) -> tuple[Pattern, ...]:
+    """As `udfs.pii_names` finds them; a line of JSON ends by an escape, or its text by a quote."""
+    if form == "text":
+        start, line_break, end = BOUNDARY, r"\r?\n", "$"
+    else:
+        start = rf"(?:{BOUNDARY}|\\[bfnrt]|\\u[0-9a-fA-F]{{4}})"
+        line_break, end = r"(?:\\r)?\\n", '"'
+    closed = rf"(?= *\.? *(?:{line_break}|{end}))"
+    before = (BEFORE_ONE, BEFORE_TWO, before_signature(line_break))
+    # What stands before stays: Flink takes a replacement as it is, so that it cannot name a group.
+    # An upper-case letter comes first, for few places have one.
+    one, two, signed = (f"(?=[{UPPER}])(?!{TITLE})(?<={start}{each})" for each in before)
+    return (
+        Pattern(f"{one}{ONE_WORD}", "[name]"),
+        Pattern(f"{two}{TWO_WORDS}", "[name]"),
+        Pattern(f"{signed}{ONE_WORD}{closed}", "[name]"),
+    )
 
 
 def _start(before: str, form: Form) -> str:

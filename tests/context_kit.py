@@ -36,7 +36,6 @@ class Surroundings:
 
     def process(self) -> RedisLookups:
         """A new one, which knows nothing."""
-        # Batches are never far apart here: marks go with the next look-up.
         return RedisLookups(
             self._redis, self.settings, now_ms=lambda: self.now_ms, monotonic=lambda: 0.0
         )

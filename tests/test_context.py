@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from operators.context_rows import ContextRows
@@ -10,6 +12,7 @@ from operators.redis_store import RedisLookups
 from schemas.features import ThreadContext
 from schemas.settings import ContextSettings, RedisSettings
 from scripts.cli.local_stack import Stack
+from scripts.cli.processes import wait_until
 from tests.context_kit import SETTINGS, Surroundings
 from udfs.contracts import Around, Mark
 
@@ -266,35 +269,38 @@ def test_what_a_process_remembers_is_bounded() -> None:
         assert len(asked.questions) == 2
         rows.answered(asked, [], [b"100 7.000", b"1.5000 2"])
     assert len(rows._communities) == len(rows._threads) == 10
-    assert rows.note(Mark(f"c{n}", 0, 10**12, "c", "t", 5) for n in range(20_000))
-    assert [mark.content_id for mark in rows.next_marks()[:1]] == ["c15000"]
-    assert len(rows.next_marks()) == 500
+    rows.note(Mark(f"c{n}", 0, 10**12, "c", "t", 5) for n in range(20_000))
+    taken = rows.take(10)
+    assert [mark.content_id for mark in taken] == [f"c{n}" for n in range(15_000, 15_010)]
+    rows.put_back(taken)
+    assert rows.take(6_000)[:10] == taken
+    rows.note(Mark(f"d{n}", 0, 10**12, "c", "t", 5) for n in range(4_995))
+    rows.put_back(taken)
+    assert [mark.content_id for mark in rows.take(6)] == [*(m.content_id for m in taken[5:]), "d0"]
 
 
 def test_of_places_that_are_no_thread_only_what_matters_is_written() -> None:
     rows = ContextRows(SETTINGS)
     calm = Mark("calm", 0, 10**12, "", "", 299)
-    assert not rows.note([calm])
+    rows.note([calm])
     assert not rows.waits
     loud = Mark("loud", 0, 10**12, "", "", 300)
     edit = Mark("calm", 1, 10**12, "", "", 0)
-    assert rows.note([calm, loud, edit])
-    assert rows.next_marks() == [loud, edit]
+    rows.note([calm, loud, edit])
+    assert rows.take(10) == [loud, edit]
 
 
-def test_where_batches_are_far_apart_marks_do_not_wait_for_the_next(
-    around: Surroundings, stack: Stack
-) -> None:
-    clock = [0.0]
-    process = RedisLookups(
-        RedisSettings(url=stack.redis_url, timeout_ms=1000), monotonic=lambda: clock[0]
-    )
+def test_marks_do_not_wait_for_the_next_batch(around: Surroundings, stack: Stack) -> None:
+    process = RedisLookups(RedisSettings(url=stack.redis_url, timeout_ms=1000))
     times = client_time(around)
-    for wait_s, kept in ((1.0, 1), (0.01, 1), (1.0, 3)):
-        clock[0] += wait_s
-        process.fetch([], ["u1"], [])
-        process.note([Mark(around.name(f"at {clock[0]}"), 0, times, "", around.thread, 10)])
-        assert around.marks_kept() == kept
+    for kept in (1, 2, 3):
+        process.note([Mark(around.name(kept), 0, times, "", around.thread, 10)])
+        process.flush()
+        assert wait_until(partial(_kept, around, kept), timeout_s=5)
+
+
+def _kept(around: Surroundings, marks: int) -> bool:
+    return around.marks_kept() == marks
 
 
 def client_time(around: Surroundings) -> int:
@@ -313,7 +319,7 @@ def test_while_redis_is_away_nothing_is_told_and_marks_wait(
     away.note([around.mark("waits", 0.9)])
     found = away.fetch([], ["u"], [Around(around.now_ms, "c", "t", "p")])
     assert (found.contexts, found.degraded) == ((), ("redis",))
-    away._client = around.client
+    away._client.connection_pool = around.client.connection_pool
     assert away.fetch([], ["u"], []).degraded == ("redis",)  # the breaker is open
     away._breaker.succeeded()
     assert away.fetch([], ["u"], []).degraded == ()

@@ -100,7 +100,9 @@ class Place(Surroundings):
 
     def decide(self, brain: Cascade, items: Sequence[Item]) -> list[Decision]:
         self.now_ms += 50
-        return [outcome.decision for outcome in brain.moderate(items, self.now_ms)]
+        outcomes = brain.moderate(items, self.now_ms)
+        brain.flush()
+        return [outcome.decision for outcome in outcomes]
 
 
 def lasting(decision: Decision) -> dict[str, object]:

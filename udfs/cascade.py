@@ -288,7 +288,7 @@ class Cascade:
         self._store.remember_user(user_id, row)
 
     def flush(self) -> None:
-        """Write what readers outside wait for, where the next batch may be far off."""
+        """Have written what the stores shall know; nobody waits for it."""
         self._store.flush()
 
     def moderate(self, batch: Sequence[Item], now_ms: float) -> list[Outcome]:

@@ -321,7 +321,7 @@ class Lookups(Protocol):
         ...
 
     def remember(self, content_hash: str, assessment: CachedAssessment) -> None:
-        """Queue one assessment for writing; it goes out with a later round trip."""
+        """Queue one assessment for writing."""
         ...
 
     def remember_user(self, user_id: str, row: UserRow) -> None:
@@ -329,7 +329,7 @@ class Lookups(Protocol):
         ...
 
     def flush(self) -> None:
-        """Write queued users' rows now, where the next round trip may be far off."""
+        """Have what is queued written. Nobody waits for it: it is there before the next `fetch`."""
         ...
 
     def note(self, marks: Sequence[Mark]) -> None:
