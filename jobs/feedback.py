@@ -49,9 +49,10 @@ def build(t_env: StreamTableEnvironment, settings: Settings, *, bounded: bool = 
     """
     config = load_feedback(ROOT / settings.feedback.config)
     topics = settings.topics
-    inputs = [topics.decisions, topics.audit, topics.reports, topics.verdicts, topics.appeals]
+    spoken = [topics.reports, topics.verdicts, topics.appeals]
+    inputs = [topics.decisions, topics.audit, *spoken, topics.user_events]
     t_env.execute_sql(source_ddl("said", inputs, settings.kafka, bounded=bounded))
-    outputs = [topics.feedback, topics.evidence, topics.dead_letters]
+    outputs = [topics.feedback, topics.evidence, topics.dead_letters, topics.control_acks]
     t_env.execute_sql(sink_ddl("outputs", outputs, settings.kafka))
     said = keyed_in_jvm(
         t_env,

@@ -182,8 +182,9 @@ class FeedbackLogic:
             event = decode_user_event(raw)
         except InvalidUploadError:
             return
-        named = isinstance(event, UserErased) and event.content_id == key
-        if named and ErasedUsers.of(event).forget(memory):
+        if not isinstance(event, UserErased) or event.content_id != key:
+            return
+        if ErasedUsers.of(event).forget(memory):
             self._keep(state, memory, now)
 
     def _next(self, memory: Memory) -> int | None:

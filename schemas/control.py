@@ -21,6 +21,8 @@ ControlKind = Literal[
 ]
 NAMED_KINDS: Final = frozenset({"bank", "media_bank", "model", "erase"})
 """Kinds of which there are several, told apart by a name."""
+MODERATION: Final = "moderation"
+"""The job that obeys every kind of message."""
 HISTORY: Final = "history/"
 MAX_BYTES: Final = 900_000
 """Largest message; a bank beyond it goes by a snapshot file that the message names."""
@@ -53,6 +55,8 @@ class ControlMessage(msgspec.Struct, frozen=True, kw_only=True):
 class ControlAck(msgspec.Struct, frozen=True, kw_only=True):
     """One subtask's answer to one control message."""
 
+    job: str = MODERATION
+    """That the subtask is of; the feedback job answers erasures as well."""
     key: str
     digest: str
     """Digest of the message; empty for a tombstone."""

@@ -30,6 +30,18 @@ class JoinPart(Part):
     """Newest decisions of a content that are remembered."""
     text_chars: Annotated[int, Field(ge=0, le=50_000)] = 4_000
     """Of a content's text that rows carry; 0: none."""
+    name_fields: Annotated[tuple[str, ...], Field(max_length=32)] = (
+        "display_name",
+        "full_name",
+        "user_name",
+        "username",
+        "author_name",
+        "author",
+        "name",
+        "mentions",
+    )
+    """Fields of an upload that tell names of persons (a name, an object or a list of either with
+    such fields): rows have `[name]` in their place, wherever the text has them."""
     most_waiting: Annotated[int, Field(ge=1, le=10_000)] = 256
     """Of one content; beyond, the oldest does not wait longer."""
     remembered_events: Annotated[int, Field(ge=1, le=10_000)] = 512

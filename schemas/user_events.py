@@ -43,6 +43,9 @@ class UserErased(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", ta
 
     user_id: Identifier
     until: Timestamp
+    content_id: Identifier | None = None
+    """Of what the user wrote or spoke about. With it, the record is for jobs whose state is keyed
+    by content, and says nothing about the user's own state."""
 
 
 UserEvent = LabelGiven | UserErased

@@ -9,10 +9,11 @@ from typing import Any, Final
 
 import msgspec
 
+from operators.control import ControlLogic
 from operators.feedback_logic import Arrival, FeedbackLogic
 from operators.metrics import Metrics
 from operators.moderation_logic import Record
-from schemas.control import ControlMessage
+from schemas.control import ControlAck, ControlMessage
 from schemas.dead_letter import DeadLetter
 from schemas.decision import moderation_id
 from schemas.features import UserFeatures
@@ -20,7 +21,7 @@ from schemas.feedback import JoinedFeedback
 from schemas.feedback_job import FeedbackDocument
 from schemas.report_evidence import ReportEvidence, decode_report_evidence
 from schemas.topics import topics
-from schemas.user_events import user_sha256
+from schemas.user_events import UserErased, user_sha256
 from tests.fakes import Memory
 
 TOPICS: Final = topics("moderation")
@@ -62,7 +63,11 @@ def decision(
 
 
 def audit(
-    content_id: str = "c1", revision: int = 0, text: str = "hello there", user_id: str = "author"
+    content_id: str = "c1",
+    revision: int = 0,
+    text: str = "hello there",
+    user_id: str = "author",
+    **more: Any,
 ) -> tuple[str, bytes]:
     """The audit record of that decision."""
     document = {
@@ -73,6 +78,7 @@ def audit(
             "user_id": user_id,
             "text": text,
             "language": "en",
+            **more,
         },
         "broker_timestamp": NOW_MS,
     }
@@ -139,6 +145,13 @@ def erasure(user_id: str, until_ms: float) -> tuple[str, bytes]:
     return message.key, msgspec.json.encode(message)
 
 
+def touch(content_id: str, user_id: str, until_ms: float) -> tuple[str, bytes]:
+    """The record that erases what is held of a user's content."""
+    until = dt.datetime.fromtimestamp(until_ms / 1000, dt.UTC)
+    event = UserErased(user_id=user_id, until=until, content_id=content_id)
+    return TOPICS.user_events, msgspec.json.encode(event)
+
+
 class Known:
     """A feature store with these users."""
 
@@ -172,6 +185,20 @@ class Bench:
             now_ms=lambda: self.now,
             metrics=self.metrics,
         )
+        self.control = ControlLogic(
+            self.logic.erased,
+            TOPICS.control_acks,
+            subtask=0,
+            subtasks=2,
+            now_ms=lambda: self.now,
+            job="feedback",
+        )
+
+    def erase(self, user_id: str, until_ms: float) -> ControlAck:
+        """Deliver the control message that erases a user; gives the answer."""
+        (answer,) = self.control.on_message(*erasure(user_id, until_ms))
+        assert answer.keep
+        return msgspec.json.decode(answer.ack.value, type=ControlAck)
 
     def send(self, *records: tuple[str, bytes], key: str | None = None) -> list[Record]:
         """Deliver records now, under the content id that they name."""

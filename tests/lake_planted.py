@@ -19,12 +19,14 @@ from schemas.user_events import LabelGiven
 from scripts.cli.lake.reading import Lake
 from tests.fakes import decision, payload
 from tests.test_pii import ALL as PLANTED
+from tests.test_pii import NAMED
 from tests.test_tables_pii import masked
 from udfs.contracts import Item
 from udfs.pii import find_pii
 
 ASKED = 1_772_500_000_000  # 2026-03-03, UTC, ms
 SPOKEN = "\n".join(f"{planted}\\ and {planted}," for _, planted in PLANTED)
+SPOKEN += "".join(f"\n{named}\n" for named in NAMED)
 """All kinds of personal data, written in all ways, between line breaks and backslashes."""
 
 Send = Callable[[str, str, msgspec.Struct | bytes], None]
@@ -86,6 +88,7 @@ def nothing_personal(lake: Lake) -> None:
         for row in lake.query(f"FROM {name}", may_be_empty=True).to_pylist():
             held = str(row)
             assert not any(planted in held for _, planted in PLANTED), (name, held)
+            assert not any(named in held for named in NAMED.values()), (name, held)
             for column, value in row.items():
                 if isinstance(value, str) and column not in PLAIN and "pii" in row.values():
                     assert find_pii(value) == [], (name, column)
@@ -96,5 +99,5 @@ def nothing_personal(lake: Lake) -> None:
     upload = json.loads(item["upload"])
     assert upload["text"] == masked(SPOKEN)
     assert upload["phone"] == "[number]"
-    for mask in ("[email]", "[card]", "[ip]", "[phone]", "[handle]"):
+    for mask in ("[email]", "[card]", "[ip]", "[phone]", "[handle]", "[name]"):
         assert mask in item["text"]

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from kafka import KafkaProducer
 
+from schemas.control import ControlAck, decode_control
 from schemas.dead_letter import DeadLetter
 from schemas.feedback import JoinedFeedback, feedback_id
 from schemas.report_evidence import ReportEvidence
@@ -28,6 +29,7 @@ from tests.feedback_kit import (
     decision,
     erasure,
     report,
+    touch,
     verdict,
 )
 from tests.running_job import RESUMED_WITHIN_S, RunningJob
@@ -50,11 +52,12 @@ class Outputs:
     def __init__(self, settings: Settings) -> None:
         own = settings.topics
         self._topics = own
-        names = [own.feedback, own.evidence, own.dead_letters]
+        names = [own.feedback, own.evidence, own.dead_letters, own.control_acks]
         self._consumer = open_consumer(settings, names, from_beginning=True)
         self.rows: dict[str, list[JoinedFeedback]] = {}
         self.letters: list[DeadLetter] = []
         self.evidence: dict[str, ReportEvidence] = {}
+        self.acks: list[ControlAck] = []
 
     def until(self, enough: Callable[[Outputs], bool], job: RunningJob) -> None:
         deadline = time.monotonic() + RESUMED_WITHIN_S
@@ -76,6 +79,8 @@ class Outputs:
             evidence = msgspec.json.decode(record.value, type=ReportEvidence)
             assert record.key == b"author"
             self.evidence[evidence.evidence_id] = evidence
+        elif record.topic == self._topics.control_acks:
+            self.acks.append(msgspec.json.decode(record.value, type=ControlAck))
         else:
             self.letters.append(msgspec.json.decode(record.value, type=DeadLetter))
 
@@ -139,6 +144,7 @@ def test_days_of_feedback_find_their_decisions_over_a_restart(
         decision("gone", user_id="gone"),
         audit("gone", user_id="gone"),
         verdict("v-gone", HOUR, "gone"),
+        touch("gone", "gone", NOW_MS),
     ]
     rng.shuffle(said)
     half = len(said) // 2
@@ -183,5 +189,10 @@ def test_days_of_feedback_find_their_decisions_over_a_restart(
     # A verdict about what is gone finds nothing, as one about what never was.
     letters -= {("unmatched", gone[2][1])}
     assert letters == {("unmatched", orphan[1]), ("not_json", b"{")}
+    own, message = erasure("gone", NOW_MS)
+    digest = decode_control(own, message).digest
+    told = {(ack.job, ack.key, ack.digest, ack.ok, ack.restored) for ack in outputs.acks}
+    # It is in the state from then on.
+    assert told == {("feedback", own, digest, True, False), ("feedback", own, digest, True, True)}
     (evidence,) = outputs.evidence.values()
     assert (evidence.content_id, evidence.level, evidence.reporters) == ("c1", 0, 6)

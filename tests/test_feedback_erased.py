@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operators.feedback_erased import ErasedUsers
+from schemas.control import ControlAck
+from schemas.user_events import UserErased
 from tests.feedback_kit import (
     DAY_0,
     HOUR,
     NOW_MS,
+    TOPICS,
     Bench,
     appeal,
     audit,
     decision,
     erasure,
     report,
+    touch,
     verdict,
 )
 
@@ -27,8 +31,8 @@ FIRST_MS = DAY_0.timestamp() * 1000
 
 
 def erase(bench: Bench, user: str = "author", until_ms: float = NOW_MS) -> None:
-    key, value = erasure(user, until_ms)
-    assert bench.logic.erased.apply(key, value)
+    ack = bench.erase(user, until_ms)
+    assert (ack.job, ack.ok, ack.subtask, ack.subtasks) == ("feedback", True, 0, 2)
 
 
 def held(bench: Bench, content: str = "c1") -> bytes:
@@ -125,37 +129,72 @@ def test_words_of_an_erased_user_go_and_those_of_others_stay() -> None:
     assert len(bench.rows()) == 2
 
 
+def test_a_record_that_names_the_content_drops_what_is_held_of_it_at_once() -> None:
+    bench = Bench()
+    for content in ("c1", "c2"):
+        bench.send(decision(content), audit(content, text=TEXT), verdict(content_id=content))
+    # Before the control message came, and twice.
+    assert bench.send(touch("c1", "author", NOW_MS), touch("c1", "author", NOW_MS)) == []
+    assert held(bench) == b""
+    # Of what others wrote, of what came later, and of the user as such, it takes nothing.
+    bench.send(touch("c2", "somebody", NOW_MS), touch("c2", "author", FIRST_MS - 1_000))
+    event = msgspec.json.encode(UserErased(user_id="author", until=DAY_0))
+    bench.send((TOPICS.user_events, event), (TOPICS.user_events, b"{"), key="user-events-0-7")
+    assert TEXT.encode() in held(bench, "c2")
+    bench.wait(60)
+    assert [row.content_id for row in bench.rows()] == ["c2"]
+    assert bench.letters() == []
+
+
+def test_a_record_about_a_reported_content_drops_what_the_reporter_said() -> None:
+    bench = Bench()
+    bench.send(decision(), report(1, note="in my words"), report(2))
+    bench.send(touch("c1", "reporter1", NOW_MS))
+    assert b"in my words" not in held(bench)
+    bench.wait(60)
+    assert [row.rater for row in bench.rows()] == ["reporter2"]
+
+
 def test_an_erasure_that_is_taken_back_hides_nothing() -> None:
-    erased = ErasedUsers()
+    bench = Bench()
+    erased = bench.logic.erased
     assert not erased
-    key, value = erasure("author", NOW_MS)
-    assert erased.apply(key, value)
+    erase(bench)
     assert erased.hides("author", NOW_MS)
     assert not erased.hides("author", NOW_MS + 1)
     assert not erased.hides("somebody", NOW_MS)
-    assert erased.apply(key, None)
+    (answer,) = bench.control.on_message(erasure("author", NOW_MS)[0], None)
+    assert answer.keep
     assert not erased.hides("author", NOW_MS)
+
+
+def test_what_state_held_is_in_force_after_a_restart() -> None:
+    bench = Bench()
+    kept = [erasure("author", NOW_MS)]
+    bench.restart()
+    (ack,) = bench.control.restore(kept)
+    assert msgspec.json.decode(ack.value, type=ControlAck).restored
+    assert bench.logic.erased.hides("author", NOW_MS)
 
 
 @pytest.mark.parametrize(
     ("key", "change"),
     [
-        ("rules", {}),
-        ("history/erase/ab", {}),
+        (None, {"kind": "rules"}),
+        ("rules", {"kind": "rules", "name": ""}),
         (None, {"text": "until: yesterday"}),
         (None, {"text": "since: 2026-01-01T00:00:00Z"}),
-        (None, {"kind": "rules"}),
     ],
 )
-def test_other_messages_and_wrong_ones_change_nothing(
-    key: str | None, change: dict[str, str]
-) -> None:
-    erased = ErasedUsers()
+def test_other_messages_and_wrong_ones_are_refused(key: str | None, change: dict[str, str]) -> None:
+    bench = Bench()
     own, value = erasure("author", NOW_MS)
     wrong = json.dumps({**json.loads(value), **change}).encode()
-    assert not erased.apply(key or own, wrong)
-    assert not erased.apply(own, b"{")
-    assert not erased
+    for message in (wrong, b"{"):
+        (answer,) = bench.control.on_message(key or own, message)
+        assert not answer.keep
+        assert msgspec.json.decode(answer.ack.value, type=ControlAck).error
+    assert not bench.logic.erased
 
 
 RECORDS = [

@@ -272,3 +272,16 @@ def test_when_the_input_ends_nothing_waits_any_longer() -> None:
     bench.end()
     assert [row.event_id for row in bench.rows()] == ["v1"]
     assert [letter.error_kind for letter in bench.letters()] == ["unmatched"]
+
+
+def test_rows_have_no_names_that_the_upload_tells_and_evidence_has_the_text() -> None:
+    bench = Bench()
+    text = "ana souza here, ask Bob Lima"
+    told: dict[str, Any] = {"display_name": "Ana Souza", "mentions": [{"username": "Bob Lima"}]}
+    bench.send(
+        decision(), audit("c1", 0, text, "author", **told), verdict(), *map(report, range(6))
+    )
+    bench.wait(60)
+    assert {row.text for row in bench.rows()} == {"[name] here, ask [name]"}
+    (evidence,) = bench.evidence()
+    assert evidence.text == text

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from schemas.decision import Feedback
 from scripts.cli.dataset import feedback
 from udfs.pii import KINDS, MaskLogs, find_pii, luhn, mask
+from udfs.pii_names import mask_told, told_names
 
 PLANTED = {
     "email": [
@@ -39,8 +40,34 @@ PLANTED = {
     ],
     "handle": ["@bob_1", "u/some_one", "/u/some-one"],
 }
+"""What is found wherever it stands; names need a sign, see below."""
 ALL = [(kind, text) for kind, texts in PLANTED.items() for text in texts]
+NAMED = {
+    "My name is Priya Raman, hello": "Priya Raman",
+    "hi, my real name's O'Neill": "O'Neill",
+    "I\u2019m Tyrone Washington and I live here": "Tyrone Washington",
+    "I am Juan Carlos de la Vega Ortega": "Juan Carlos de la Vega Ortega",
+    "ask Mr. Sato about it": "Sato",
+    "Dear Dr. K. Nguyen-Smith!": "K. Nguyen-Smith",
+    "my name is Dr. Fatima al-Sayed.": "Fatima al-Sayed",
+    "Meu nome é João da Silva e moro aqui": "João da Silva",
+    "Eu me chamo Ana Beatriz.": "Ana Beatriz",
+    "eu sou Carlos Lima": "Carlos Lima",
+    "fale com a Sra. Souza": "Souza",
+    "I wrote it.\n\nBest regards,\nSvetlana Petrova": "Svetlana Petrova",
+    "thanks!\r\n-- Bob\r\nsent from my phone": "Bob",
+    "Até logo.\nAbraços,\nJoão Pereira.": "João Pereira",
+    "Меня не слышат. Dr. Дмитрий Волков": "Дмитрий Волков",
+}
+"""A text, and the name that it says is one."""
 HARMLESS = [
+    "my name is on the list",
+    "I'm Dutch, and I am Sorry",
+    "Regards,\nwe all know what that means",
+    "Thanks\nI will do it",
+    "THE DRUMR. Smith",
+    "sr. engineer",
+    "Paris in the Spring",
     "on 2026-01-02 at 10:30:45",
     "2026-01-02T10:30:00Z",
     "it costs 1,299.99 for 12 of them",
@@ -66,6 +93,34 @@ def test_what_is_planted_is_found_and_masked(kind: str, planted: str, around: st
     assert (found.kind, text[found.start : found.end]) == (kind, planted)
 
 
+@pytest.mark.parametrize(("text", "name"), NAMED.items())
+def test_names_that_a_text_says_are_some_are_masked(text: str, name: str) -> None:
+    (found,) = find_pii(text)
+    assert (found.kind, text[found.start : found.end]) == ("name", name)
+    assert mask(text) == text.replace(name, "[name]")
+    assert name not in mask(f"so: {text}")
+    # In small letters nothing tells it from other words.
+    assert "[name]" not in mask(text.lower())
+
+
+def test_names_that_a_record_tells_are_found_wherever_they_stand() -> None:
+    fields = ("display_name", "author", "mentions")
+    record = {
+        "display_name": "  Ana   Souza ",
+        "author": {"display_name": "ana.s", "id": "Nobody Knows"},
+        "mentions": [{"display_name": "Bob"}, "Li Wei", 7, ["Deep"], {"name": "Carl"}],
+        "text": "display_name",
+        "name": "Dora",
+    }
+    names = told_names(record, fields)
+    assert names == ("Ana Souza", "Li Wei", "ana.s", "Bob")
+    text = "ANA SOUZA (ana.s) and Bob told Bobby, Li Weiss and Li Wei."
+    assert mask_told(text, names) == "[name] ([name]) and [name] told Bobby, Li Weiss and [name]."
+    assert told_names(["Ana Souza"], fields) == told_names({"author": None}, fields) == ()
+    # What could be any word, or is none.
+    assert told_names({"author": "Jo", "mentions": ["123", "x" * 81]}, fields) == ()
+
+
 @pytest.mark.parametrize("text", HARMLESS)
 def test_what_is_no_personal_data_stays(text: str) -> None:
     assert mask(text) == text
@@ -79,11 +134,12 @@ def test_national_numbers_need_their_region() -> None:
 
 
 def test_every_kind_is_tested() -> None:
-    assert set(PLANTED) == set(KINDS)
+    assert {*PLANTED, "name"} == set(KINDS)
 
 
 pieces = st.lists(
-    st.sampled_from([text for _, text in ALL] + HARMLESS) | st.text(max_size=12), max_size=6
+    st.sampled_from([*(text for _, text in ALL), *HARMLESS, *NAMED]) | st.text(max_size=12),
+    max_size=6,
 )
 
 

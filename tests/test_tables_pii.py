@@ -19,7 +19,7 @@ from operators.table_sql import insert_sql
 from schemas.tables_records import ALL
 from schemas.topics import topics
 from tests.test_pii import ALL as PLANTED
-from tests.test_pii import HARMLESS
+from tests.test_pii import HARMLESS, NAMED
 from udfs.pii import find_pii
 
 COMPILED = {
@@ -58,8 +58,20 @@ def test_what_is_planted_is_masked(kind: str, planted: str, around: str) -> None
     assert find_pii(record["text"]) == []
 
 
+@pytest.mark.parametrize(("text", "name"), NAMED.items())
+@pytest.mark.parametrize("around", ["{}", "\n{}", "{}\n", '"{}"', "a\\ {}"])
+def test_names_are_masked(text: str, name: str, around: str) -> None:
+    text = around.format(text)
+    if not find_pii(text):
+        pytest.skip("no signature, written like this")
+    assert name not in masked(text)
+    record = json.loads(masked(compact({"text": text, "list": [text]}), "json"))
+    assert name not in str(record)
+    assert find_pii(record["text"]) == []
+
+
 pieces = st.lists(
-    st.sampled_from([text for _, text in PLANTED] + HARMLESS + [*"@.:/\\\"'-+(0u\n"])
+    st.sampled_from([*(text for _, text in PLANTED), *HARMLESS, *NAMED, *"@.:/\\\"'-+(0u\n"])
     | st.text(max_size=8),
     max_size=8,
 )
@@ -91,7 +103,11 @@ def test_json_keeps_its_numbers() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["a", "1 ", "1", "@", "a.", "@a.", "u/", ":a", "[at]", "(1", "1-(((((", "\\", "+"]
+    "text",
+    [
+        *("a", "1 ", "1", "@", "a.", "@a.", "u/", ":a", "[at]", "(1", "1-(((((", "\\", "+"),
+        *("Mr. ", "Thanks\n", "Mr. Aa ", "I am A. ", "A'a-", "my name is "),
+    ],
 )
 def test_no_text_takes_long(text: str) -> None:
     began = time.process_time()
@@ -112,7 +128,7 @@ def test_every_column_that_can_hold_text_is_masked() -> None:
                 assert sql is None
             else:
                 assert sql is not None
-                assert sql.count("REGEXP_REPLACE(") == (7 if column.name in OBJECTS else 6)
+                assert sql.count("REGEXP_REPLACE(") == (10 if column.name in OBJECTS else 9)
     text = insert_sql(ALL["review_items"], "d", topics(), masked=True)
     assert text.count("[handle]") == 3  # reason, text, upload
     assert "[handle]" not in insert_sql(ALL["review_items"], "d", topics())

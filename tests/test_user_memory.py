@@ -231,6 +231,17 @@ def test_an_erased_user_leaves_nothing_and_old_uploads_bring_nothing_back() -> N
     assert user.kept > 0
 
 
+def test_an_erasure_of_one_content_is_for_other_jobs() -> None:
+    user = User()
+    user.upload("c1", "bad")
+    user.tick()
+    kept = user.kept
+    event = word("erase", T0 + 60 * SECOND, content_id="c1")
+    user.take(event, T0 + 60 * SECOND, TOPICS.user_events)
+    user.tick()
+    assert user.kept == kept
+
+
 def test_an_erasure_while_an_upload_waits_loses_no_answer() -> None:
     user = User()
     user.upload("c1", "bad")

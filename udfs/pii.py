@@ -1,9 +1,9 @@
 """Personal data in texts: found, and replaced by what kind it was.
 
 E-mail addresses, telephone numbers (libphonenumber's rules by way of `phonenumbers`), payment
-cards (ISO/IEC 7812, Luhn), IP addresses and handles. Names of persons are not looked for: the
-libraries that find them well bring models larger than Sluice, and those that do not miss most
-names that are not English. What this leaves may still name a person.
+cards (ISO/IEC 7812, Luhn), IP addresses, handles, and names of persons where the text says that
+something is one (`udfs.pii_names`). Most names stand in a text without any such sign: what this
+leaves may still name a person.
 
 Patterns are RE2's, in time linear in the text; what they propose is then checked.
 """
@@ -13,14 +13,16 @@ from __future__ import annotations
 import functools
 import ipaddress
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping
 from typing import Any, Final, Literal, NamedTuple
 
 import phonenumbers
 import re2
 
-Kind = Literal["email", "card", "ip", "phone", "handle"]
-KINDS: Final[tuple[Kind, ...]] = ("email", "card", "ip", "phone", "handle")
+from udfs.pii_names import find_names
+
+Kind = Literal["email", "card", "ip", "phone", "handle", "name"]
+KINDS: Final[tuple[Kind, ...]] = ("email", "card", "ip", "phone", "handle", "name")
 """Where two overlap, the one that is named first counts."""
 REGIONS: Final = ("US", "GB")
 """Whose telephone numbers are known without a country code."""
@@ -36,8 +38,8 @@ class Found(NamedTuple):
 
 
 # Classes without counted repetitions: those over all of Unicode compile to megabytes.
-_PART: Final = r"""[^\s@<>()\[\]{},;:"'/\\|]"""
-_LABEL: Final = r"""[^\s@<>()\[\]{},;:"'/\\|.!?*#]"""
+_PART: Final = r"""[^\x00-\x20@<>()\[\]{},;:"'/\\|]"""
+_LABEL: Final = r"""[^\x00-\x20@<>()\[\]{},;:"'/\\|.!?*#]"""
 _EMAIL: Final = re2.compile(
     rf"(?i){_PART}+(?:@|\s?[\[({{]\s?at\s?[\])}}]\s?)"
     rf"{_LABEL}+(?:(?:\.|\s?[\[({{]\s?dot\s?[\])}}]\s?){_LABEL}+)+"
@@ -52,33 +54,36 @@ _HANDLE: Final = re2.compile(
 _WORDLIKE: Final = frozenset("_")
 
 
-def find_pii(text: str, regions: Iterable[str] = REGIONS) -> list[Found]:
+def find_pii(
+    text: str, regions: Iterable[str] = REGIONS, kinds: Collection[Kind] = KINDS
+) -> list[Found]:
     """Personal data in a text, in order, without overlaps.
 
     Args:
         text: as it was written.
         regions: ISO 3166 codes of countries whose telephone numbers are known without their
             country code. Numbers that begin with one are known everywhere.
+        kinds: that are looked for.
     """
     plain = _plain(text)
     found: list[Found] = []
     taken = bytearray(len(text))
     for one in _proposed(plain, tuple(regions)):
-        if not any(taken[one.start : one.end]):
+        if one.kind in kinds and not any(taken[one.start : one.end]):
             taken[one.start : one.end] = b"\1" * (one.end - one.start)
             found.append(one)
     found.sort(key=lambda each: each.start)
     return found
 
 
-def mask(text: str, regions: Iterable[str] = REGIONS) -> str:
+def mask(text: str, regions: Iterable[str] = REGIONS, kinds: Collection[Kind] = KINDS) -> str:
     """The text with personal data replaced by its kind, as `[email]`.
 
     What is masked once stays as it is when masked again.
     """
     out: list[str] = []
     last = 0
-    for one in find_pii(text, regions):
+    for one in find_pii(text, regions, kinds):
         out += [text[last : one.start], f"[{one.kind}]"]
         last = one.end
     return "".join([*out, text[last:]]) if out else text
@@ -146,6 +151,8 @@ def _proposed(text: str, regions: tuple[str, ...]) -> Iterator[Found]:
     if "@" in text or "u/" in text.lower():
         for match in _HANDLE.finditer(text):
             yield Found("handle", *match.span(1))
+    for span in find_names(text):
+        yield Found("name", *span)
 
 
 def _cards(text: str) -> Iterator[tuple[int, int]]:

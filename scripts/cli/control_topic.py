@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple, Self
 
 import msgspec
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
-from schemas.control import HISTORY, MAX_BYTES, ControlAck, ControlMessage, decode_control
+from schemas.control import (
+    HISTORY,
+    MAX_BYTES,
+    MODERATION,
+    ControlAck,
+    ControlMessage,
+    decode_control,
+)
 from schemas.errors import ConfigError, DependencyUnavailableError
 from schemas.settings import Settings
 from scripts.cli.consume import open_consumer, poll
@@ -103,16 +110,26 @@ class ControlTopic:
         self._send({key: None})
 
     def wait(self, key: str, digest: str, timeout_s: float) -> Replies:
-        """Wait until every subtask has answered, or the time is over."""
-        found: dict[int, ControlAck] = {}
-        subtasks = 0
+        """Wait until every subtask of the moderation job has answered, or the time is over."""
+        return self.wait_for([MODERATION], key, digest, timeout_s)[MODERATION]
+
+    def wait_for(
+        self, jobs: Iterable[str], key: str, digest: str, timeout_s: float
+    ) -> dict[str, Replies]:
+        """Wait until every subtask of these jobs has answered, or the time is over; by job."""
+        found: dict[str, dict[int, ControlAck]] = {job: {} for job in jobs}
+        subtasks = dict.fromkeys(found, 0)
         for ack in self._answers(timeout_s):
-            if ack.key == key and ack.digest == digest and not ack.restored:
-                found[ack.subtask] = ack
-                subtasks = ack.subtasks
-                if len(found) == subtasks:
+            own = found.get(ack.job)
+            if own is not None and (ack.key, ack.digest) == (key, digest) and not ack.restored:
+                own[ack.subtask] = ack
+                subtasks[ack.job] = ack.subtasks
+                if all(0 < subtasks[job] == len(acks) for job, acks in found.items()):
                     break
-        return Replies([found[number] for number in sorted(found)], subtasks)
+        return {
+            job: Replies([acks[number] for number in sorted(acks)], subtasks[job])
+            for job, acks in found.items()
+        }
 
     def _answers(self, timeout_s: float) -> Iterator[ControlAck]:
         deadline = time.monotonic() + timeout_s

@@ -21,9 +21,9 @@ from schemas.errors import SluiceError
 from schemas.settings import ROOT, Settings, load_settings
 from schemas.tables_conf import load_holds, warehouse_uri
 from schemas.tables_records import ALL
-from scripts.cli.erase_state import forget_state
+from scripts.cli.erase_state import forget_state, forgotten
 from scripts.cli.lake.deleting import Deletion, count, delete
-from scripts.cli.lake.doomed import contents_of, of_user
+from scripts.cli.lake.doomed import contents_of, of_user, spoken_about
 from scripts.cli.lake.reading import Lake
 from scripts.cli.lake.training_rows import erase_rows
 from scripts.cli.query import open_lake
@@ -77,16 +77,17 @@ def erase(settings: Settings, user: str, datasets: list[Path], *, dry_run: bool)
     report["held"] = {one.doomed.table: one.held for one in deletions if one.held}
     report["held_by"] = [hold.reason for hold in holds.holds if hold.content_id in contents]
     if not dry_run:
+        named = {*contents, *_column(lake, spoken_about(user))}
         # First, so that a job that starts from the topics' beginning knows of it in any case.
         add_erasure(warehouse_uri(settings), user, now)
+        # Before the tables lose what tells the contents: a second run would not know them.
+        report["state"] = forget_state(settings, user, now, named)
         delete(settings, deletions, "scripts/erase", lambda text: print(text, file=sys.stderr))
-        report["state"] = forget_state(settings, user, now)
         report["redis"] = erase_user_keys(settings.redis, user, contents)
         report["training_rows"] = {
             str(folder): erase_rows(folder, set(contents), texts) for folder in datasets
         }
-    published = dry_run or (report["state"]["published"] and "refused" not in report["state"])
-    report["complete"] = not report["held"] and published
+    report["complete"] = not report["held"] and (dry_run or forgotten(report["state"]))
     return report
 
 

@@ -106,6 +106,11 @@ def contents_of(user_id: str) -> str:
     )
 
 
+def spoken_about(user_id: str) -> str:
+    """SQL of the ids of contents that a user reported."""
+    return f"SELECT content_id FROM {REPORTS.name} WHERE reporter_id = {text(user_id)}"  # noqa: S608 - likewise
+
+
 def _held(table: Table, holds: HoldsDocument) -> tuple[str, str]:
     """Joins and condition of the rows that a hold keeps."""
     joins = ""

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from udfs.pii import mask
+from udfs.pii import KINDS, mask
 
 _FEEDBACK: Final = "feedback"
 """Source of rows that are made of what the platform's users wrote."""
@@ -48,7 +48,7 @@ def _parquet(path: Path, contents: Collection[str], texts: Collection[str]) -> i
     if "content_id" in names:
         going = pc.is_in(rows["content_id"], pa.array(sorted(contents), pa.string()))
     elif {"text", "source", "id", "parent"} <= names:
-        masked = pa.array(sorted({mask(text) for text in texts} | set(texts)), pa.string())
+        masked = pa.array(sorted(_written(texts)), pa.string())
         going = pc.and_(pc.is_in(rows["text"], masked), pc.equal(rows["source"], _FEEDBACK))
         while True:  # a copy of a copy
             ids = rows.filter(going)["id"]
@@ -63,6 +63,12 @@ def _parquet(path: Path, contents: Collection[str], texts: Collection[str]) -> i
     if staying.num_rows != rows.num_rows:
         _replace(path, lambda partial: pq.write_table(staying, partial))
     return int(rows.num_rows - staying.num_rows)
+
+
+def _written(texts: Collection[str]) -> set[str]:
+    """The texts as rows may have them: names were not masked by earlier releases."""
+    without_names = [kind for kind in KINDS if kind != "name"]
+    return {*texts, *map(mask, texts), *(mask(text, kinds=without_names) for text in texts)}
 
 
 def _lines(path: Path, contents: Collection[str]) -> int:
