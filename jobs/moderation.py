@@ -35,7 +35,9 @@ def build(t_env: StreamTableEnvironment, settings: Settings, *, bounded: bool = 
     topics = settings.topics
     # Evidence, appeals and words about users name a user as well, and so reach the same state.
     inputs = (*topics.content, topics.evidence, topics.appeals, topics.user_events)
-    t_env.execute_sql(source_ddl("uploads", inputs, settings.kafka, bounded=bounded))
+    kafka = settings.kafka
+    wait_ms = kafka.fetch_wait_ms
+    t_env.execute_sql(source_ddl("uploads", inputs, kafka, bounded=bounded, fetch_wait_ms=wait_ms))
     outputs = [
         topics.decisions,
         topics.review,

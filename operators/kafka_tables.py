@@ -14,6 +14,8 @@ from typing import Final
 from schemas.errors import ConfigError
 from schemas.settings import KafkaSettings
 
+_FETCH_BYTES: Final = 65_536
+"""With this much the broker does not wait for more."""
 _VARIABLE: Final = re.compile(r"\$\{([A-Z0-9_]+)\}")
 
 
@@ -24,6 +26,7 @@ def source_ddl(
     *,
     bounded: bool = False,
     start: str | None = None,
+    fetch_wait_ms: int | None = None,
 ) -> str:
     """DDL of a table over `topics`: k, v, topic, partition, offset, ts (ms since the epoch).
 
@@ -33,8 +36,15 @@ def source_ddl(
         kafka: where Kafka is.
         bounded: stop at the offsets that are newest when the job starts.
         start: scan mode, the setting's where None.
+        fetch_wait_ms: how long the broker may wait for more records; None: it answers with the
+            first one, and is asked as often as it answers.
     """
+    together = {
+        "properties.fetch.min.bytes": str(_FETCH_BYTES),
+        "properties.fetch.max.wait.ms": str(fetch_wait_ms),
+    }
     options = {
+        **({} if fetch_wait_ms is None else together),
         **_reading(kafka, topics, bounded=bounded, start=start),
         "key.format": "raw",
         "key.fields": "k",
@@ -94,7 +104,7 @@ def sink_ddl(table: str, topics: Sequence[str], kafka: KafkaSettings) -> str:
         "connector": "kafka",
         "topic": ";".join(topics),
         "properties.bootstrap.servers": kafka.bootstrap,
-        "properties.linger.ms": "1",
+        "properties.linger.ms": str(kafka.linger_ms),
         "properties.batch.size": "131072",
         "properties.compression.type": "lz4",
         # A dead letter holds its record in base64; the output topics allow as much.

@@ -19,6 +19,7 @@ from operators.brain import ConfigurableBrain
 from operators.cases import may_be_deadline
 from operators.control import ControlLogic
 from operators.flink_counters import FlinkCounters
+from operators.jit_priority import compilers_stand_back
 from operators.metrics import Metrics
 from operators.moderation_logic import ModerationLogic, Record
 from operators.user_state import Arrived
@@ -101,6 +102,7 @@ class Moderate(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink 
         self._cases = _Cases(runtime_context.get_map_state(cases))
         self._control_state = control_state()
         _spare_the_collector()
+        compilers_stand_back()
         self._restored = False
         self._tick = settings.tick
         self._registry = FlinkCounters(runtime_context.get_metrics_group().add_group("sluice"))

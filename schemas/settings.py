@@ -38,6 +38,10 @@ class KafkaSettings(_Section):
     retention_hours: Positive = 168
     start: Literal["earliest-offset", "latest-offset", "group-offsets"] = "group-offsets"
     """Where a job without a checkpoint begins; group-offsets falls back to earliest."""
+    fetch_wait_ms: Positive = 5
+    """How long a broker may wait for more uploads before it answers the moderation job."""
+    linger_ms: int = Field(default=3, ge=0)
+    """How long a job's record may wait for company on its way to a topic."""
     patience_s: float = Field(default=0.0, ge=0)
     """How long `scripts/run` waits for a broker and topics that are not there yet."""
     client: dict[str, str] = {}
@@ -50,7 +54,7 @@ class RedisSettings(_Section):
 
     url: str = "redis://localhost:6379/0"
     enabled: bool = True
-    timeout_ms: Positive = 10
+    timeout_ms: Positive = 20
     breaker_failures: Positive = 3
     breaker_open_s: float = Field(default=2.0, gt=0)
     decision_ttl_days: Positive = 30
@@ -136,7 +140,7 @@ class FlinkSettings(_Section):
     checkpoint_dir: str = ""
     """Empty: `.run/checkpoints` beside the code (a local job only)."""
     state_backend: Literal["hashmap", "rocksdb"] = "hashmap"
-    buffer_timeout_ms: Annotated[int, Field(ge=0)] = 1
+    buffer_timeout_ms: Annotated[int, Field(ge=0)] = 4
     restart_attempts: Positive = 10
     restart_delay_ms: Positive = 500
     metrics_port: str = "9249-9260"
