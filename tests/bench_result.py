@@ -31,6 +31,7 @@ def _level(rate: float, p99: float) -> dict[str, Any]:
         "undecided": 0,
         "generator_late_ms": 1.0,
         "mean_batch": rate / 200,
+        "without_redis": 0.001,
         "checkpoints": 10,
         "cpu_per_1000": _CPU | {"load generator": 0.02},
         "busy": _BUSY,

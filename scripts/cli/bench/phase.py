@@ -50,6 +50,11 @@ class Phase(NamedTuple):
         batches = self.counts.get("batch_size_count", 0)
         return round(self.counts.get("batch_size_sum", 0) / batches, 2) if batches else 0.0
 
+    def without_redis(self) -> float:
+        """Share of the uploads that were decided without what Redis knows."""
+        uploads = self.counts.get("batch_size_sum", 0)
+        return round(self.counts.get("degraded[redis]", 0) / uploads, 5) if uploads else 0.0
+
     def seconds(self) -> list[dict[str, float]]:
         """Latency second by second."""
         return by_second(self.pairs)

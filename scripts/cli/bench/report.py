@@ -96,6 +96,7 @@ def _latency(cases: Result) -> list[str]:
             f"{level['count']:,}",
             level["checkpoints"],
             f"{level['mean_batch']:.1f}",
+            f"{level['without_redis']:.1%}",
             f"{level['busy']['ours']:.2f} + {level['busy']['others']:.2f}",
         )
         for level in cases["latency"]["levels"]
@@ -109,12 +110,14 @@ def _latency(cases: Result) -> list[str]:
         "Uploads",
         "Checkpoints",
         "Batch",
+        "Without Redis",
         "Processors busy: ours + others",
     )
     return [
         "### Latency",
         "",
-        "Broker time of the upload to broker time of the decision.",
+        "Broker time of the upload to broker time of the decision. Without Redis: decided without"
+        " what it knows, since it had not answered in time.",
         "",
         *table(head, rows),
     ]

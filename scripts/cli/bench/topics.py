@@ -14,6 +14,7 @@ from schemas.errors import SluiceError
 
 _BATCH: Final = 10_000
 _READ_S: Final = 120.0
+_KNOWN_S: Final = 10.0
 Offsets = dict[int, int]
 """Next offset by partition."""
 
@@ -55,14 +56,21 @@ class TopicReader:
         )
 
     def ends(self, topic: str) -> Offsets:
-        """Where a topic ends now."""
-        partitions = self._consumer.list_topics(topic, timeout=20).topics[topic].partitions
-        return {
-            number: self._consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=20)[
-                1
-            ]
-            for number in partitions
-        }
+        """Where a topic ends now; one that has just been made may take a moment to be known."""
+        consumer, deadline = self._consumer, time.monotonic() + _KNOWN_S
+        while True:
+            try:
+                partitions = consumer.list_topics(topic, timeout=20).topics[topic].partitions
+                return {
+                    number: consumer.get_watermark_offsets(
+                        TopicPartition(topic, number), timeout=20
+                    )[1]
+                    for number in partitions
+                }
+            except KafkaException:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
 
     def count(self, topic: str, since: Offsets) -> int:
         """Records that came after `since`."""

@@ -30,6 +30,7 @@ def latency(bench: Bench) -> dict[str, Any]:
                 "undecided": phase.pairs.undecided,
                 "generator_late_ms": round(phase.sent.late_ms, 1),
                 "mean_batch": phase.mean_batch(),
+                "without_redis": phase.without_redis(),
                 "checkpoints": _number(after) - _number(checkpoint),
                 "cpu_per_1000": phase.cpu_per_1000(),
                 "busy": phase.busy(),

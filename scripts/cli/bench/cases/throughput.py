@@ -30,6 +30,7 @@ def drained(bench: Bench) -> dict[str, Any]:
         "uploads": phase.order.count,
         "actions": _actions(phase),
         "mean_batch": phase.mean_batch(),
+        "without_redis": phase.without_redis(),
         "cpu_per_1000": phase.cpu_per_1000(),
         "busy": phase.busy(),
         "operator_stage_us": operator_stages(phase),

@@ -24,6 +24,7 @@ def ticks(bench: Bench) -> dict[str, Any]:
                 "tick_ms": tick,
                 **phase.latency(),
                 "mean_batch": phase.mean_batch(),
+                "without_redis": phase.without_redis(),
                 "cpu_per_1000": phase.cpu_per_1000(),
                 "busy": phase.busy(),
             }
