@@ -13,6 +13,7 @@ from kafka import KafkaProducer
 from schemas.settings import ROOT, Settings
 from scripts.cli.flink_cluster import FlinkCluster
 from scripts.cli.lake.reading import Lake
+from scripts.cli.lake.turns import TablesBusyError, writing
 from scripts.cli.processes import wait_until
 from tests import feedback_kit
 from tests.running_cluster import Load, Submitter, counters_never_reset, one_decision_each
@@ -173,6 +174,19 @@ def test_the_tables_are_filled_from_a_cluster(
 
     assert wait_until(lambda: bool(rows()), timeout_s=60, every_s=0.5)
     assert rows() == [{"dt": "2026-01-01", "status": "approved", "violates": True}]
+    # What deletes rows knows that it is the job's turn.
+    with pytest.raises(TablesBusyError, match="writes the tables; stop it first"):
+        retention_run(warehouse)
+    (job,) = cluster.rest.live_jobs("sluice-tables")
+    cluster.rest.cancel(job.id)
+    cluster.rest.wait_ended(job.id)
+    retention_run(warehouse)
+
+
+def retention_run(warehouse: Path) -> None:
+    """Take the turn as `scripts/retention run` does."""
+    with writing(warehouse.as_uri(), "scripts/retention"):
+        pass
 
 
 def test_a_job_that_cannot_be_composed_touches_nothing(

@@ -7,6 +7,7 @@ forget by themselves, after their retention.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
 import sys
@@ -26,6 +27,7 @@ from scripts.cli.lake.deleting import Deletion, count, delete
 from scripts.cli.lake.doomed import contents_of, of_user, spoken_about
 from scripts.cli.lake.reading import Lake
 from scripts.cli.lake.training_rows import erase_rows
+from scripts.cli.lake.turns import JobStopped, writing
 from scripts.cli.query import open_lake
 
 app = typer.Typer(add_completion=False, help=__doc__)
@@ -38,13 +40,17 @@ def main(
         list[Path] | None, typer.Option(help="Folder with training rows; repeatable.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    job_stopped: JobStopped = False,
     profile: Annotated[
         str, typer.Option(help="A profile of conf/profiles, or the path of a YAML file.")
     ] = "dev",
 ) -> None:
     """Erase a user and print the report, one JSON object."""
     try:
-        report = erase(load_settings(profile), user, dataset or [], dry_run=dry_run)
+        settings = load_settings(profile)
+        turn = writing(warehouse_uri(settings), "scripts/erase", job_stopped=job_stopped)
+        with contextlib.nullcontext() if dry_run else turn:
+            report = erase(settings, user, dataset or [], dry_run=dry_run)
     except (SluiceError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
@@ -53,10 +59,9 @@ def main(
 
 
 def erase(settings: Settings, user: str, datasets: list[Path], *, dry_run: bool) -> dict[str, Any]:
-    """Erase a user; gives the report.
+    """Erase a user; gives the report. The caller holds the turn to write.
 
     Raises:
-        TablesBusyError: the job writes the tables now.
         SluiceError: something could not be erased; what was is gone, and a second run goes on.
     """
     now = dt.datetime.now(dt.UTC)
@@ -82,7 +87,7 @@ def erase(settings: Settings, user: str, datasets: list[Path], *, dry_run: bool)
         add_erasure(warehouse_uri(settings), user, now)
         # Before the tables lose what tells the contents: a second run would not know them.
         report["state"] = forget_state(settings, user, now, named)
-        delete(settings, deletions, "scripts/erase", lambda text: print(text, file=sys.stderr))
+        delete(settings, deletions, lambda text: print(text, file=sys.stderr))
         report["redis"] = erase_user_keys(settings.redis, user, contents)
         report["training_rows"] = {
             str(folder): erase_rows(folder, set(contents), texts) for folder in datasets

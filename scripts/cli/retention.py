@@ -11,10 +11,11 @@ import typer
 
 from schemas.errors import SluiceError
 from schemas.settings import ROOT, Settings, load_settings
-from schemas.tables_conf import load_holds, load_tables
+from schemas.tables_conf import load_holds, load_tables, warehouse_uri
 from schemas.tables_records import ALL
 from scripts.cli.lake.deleting import Deletion, count, delete
 from scripts.cli.lake.doomed import too_old
+from scripts.cli.lake.turns import JobStopped, writing
 from scripts.cli.query import open_lake
 
 app = typer.Typer(add_completion=False, help=__doc__)
@@ -32,13 +33,21 @@ def plan(profile: Profile = "dev", today: Today = "", *, as_json: AsJson = False
 
 
 @app.command()
-def run(profile: Profile = "dev", today: Today = "", *, as_json: AsJson = False) -> None:
+def run(
+    profile: Profile = "dev",
+    today: Today = "",
+    *,
+    as_json: AsJson = False,
+    job_stopped: JobStopped = False,
+) -> None:
     """Delete it. The tables job must not run meanwhile."""
 
     def work() -> None:
         settings = load_settings(profile)
-        deletions = planned(settings, _day(today))
-        delete(settings, deletions, "scripts/retention", lambda text: print(text, file=sys.stderr))
+        turn = writing(warehouse_uri(settings), "scripts/retention", job_stopped=job_stopped)
+        with turn:
+            deletions = planned(settings, _day(today))
+            delete(settings, deletions, lambda text: print(text, file=sys.stderr))
         _print(_report(deletions), as_json=as_json)
 
     _guarded(work)

@@ -14,7 +14,7 @@ from schemas.errors import ConfigError
 from schemas.settings import ROOT, Settings, load_settings
 from schemas.tables_conf import load_tables, warehouse_uri
 from scripts.cli.lake.jars import put_on_class_path
-from scripts.cli.lake.turns import writing
+from scripts.cli.lake.turns import JobStopped, writing
 from scripts.cli.run_job import BoundedOption, ProfileOption, exit_with, stop_on_signals
 
 app = typer.Typer(add_completion=False, help=__doc__)
@@ -28,12 +28,15 @@ def main(
         bool,
         typer.Option("--resume", help="Go on from the newest retained checkpoint or savepoint."),
     ] = False,
+    job_stopped: JobStopped = False,
 ) -> None:
     """Run the tables job until SIGTERM or Ctrl-C; print `ready` once it reads from Kafka."""
-    exit_with(lambda: run(load_settings(profile), bounded=bounded, resume=resume))
+    exit_with(
+        lambda: run(load_settings(profile), bounded=bounded, resume=resume, job_stopped=job_stopped)
+    )
 
 
-def run(settings: Settings, *, bounded: bool, resume: bool = False) -> int:
+def run(settings: Settings, *, bounded: bool, resume: bool, job_stopped: bool = False) -> int:
     """Run the job in this process; gives the exit status."""
     if bounded and resume:
         # Where to stop is said when a job starts from nothing, and forgotten in its checkpoints.
@@ -42,7 +45,7 @@ def run(settings: Settings, *, bounded: bool, resume: bool = False) -> int:
     load_tables(ROOT / settings.tables.config)  # it is checked before anything starts
     put_on_class_path()
     prepare_jvm("tables", settings)
-    with writing(warehouse_uri(settings), "scripts/run_tables"):
+    with writing(warehouse_uri(settings), "scripts/run_tables", job_stopped=job_stopped):
         # PyFlink takes seconds to import: only once the settings are known to be right.
         from jobs.environment import make_environment  # noqa: PLC0415
         from jobs.tables import build, job_settings  # noqa: PLC0415

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -32,6 +34,7 @@ from scripts.cli.flink_submit import (
     submit,
 )
 from scripts.cli.kafka_topics import ensure_topics
+from scripts.cli.lake.turns import submitting
 from scripts.cli.on_stack import point_at_stack
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -139,10 +142,22 @@ def main(
         allow_dropped_state=allow_dropped_state,
         options=options(option or []),
     )
-    job_id = submit(submission, _interpreter(python, archive))
+    with _turn(submission) as note:
+        job_id = submit(submission, _interpreter(python, archive))
+        note(job_id)
     if wait:
         rest.wait_running(job_id, timeout)
     print(job_id)
+
+
+@contextlib.contextmanager
+def _turn(submission: Submission) -> Iterator[Callable[[str], None]]:
+    """See that nobody else writes what the job writes; what this gives takes the job's id."""
+    if submission.job != "tables":
+        yield lambda _: None
+        return
+    with submitting(warehouse_uri(submission.settings), submission.address) as note:
+        yield note
 
 
 def _make_room(rest: FlinkRest, name: str, *, upgrade: bool) -> str | None:

@@ -17,11 +17,9 @@ from jobs.local import prepare_jvm
 from operators.table_sql import CATALOG, text
 from schemas.errors import SluiceError
 from schemas.settings import Settings
-from schemas.tables_conf import warehouse_uri
 from scripts.cli.lake.doomed import DEPENDENT, Doomed
 from scripts.cli.lake.jars import put_on_class_path
 from scripts.cli.lake.reading import Lake
-from scripts.cli.lake.turns import writing
 
 _JVM: Final = "-Xms256m -Xmx2g -XX:+UseSerialGC -XX:TieredStopAtLevel=1"
 
@@ -67,36 +65,32 @@ def count(lake: Lake, counted: Doomed, doomed: Doomed | None = None) -> Deletion
     return Deletion(doomed or counted, days)
 
 
-def delete(
-    settings: Settings, deletions: Sequence[Deletion], who: str, say: Callable[[str], None]
-) -> None:
-    """Delete what was counted, in this order. Takes the turn to write.
+def delete(settings: Settings, deletions: Sequence[Deletion], say: Callable[[str], None]) -> None:
+    """Delete what was counted, in this order. The caller holds the turn to write.
 
     Raises:
-        TablesBusyError: the job, or another command, writes the tables now.
         SluiceError: Flink could not.
     """
     todo = [deletion for deletion in deletions if deletion.going]
     if not todo:
         return
-    with writing(warehouse_uri(settings), who):
-        flink = _Batch(settings)
-        # Those that only the others can tell the user of are through before the others begin:
-        # after a failure a second run finds what is left.
-        for dependent in (True, False):
-            flink.together(
-                f"INSERT OVERWRITE `{one.doomed.table}` {one.doomed.staying(days)}"
-                for one in todo
-                if (one.doomed.table in DEPENDENT) is dependent
-                and (days := [day.dt for day in one.days if 0 < day.going < day.total])
-            )
-            for one in todo:
-                if (one.doomed.table in DEPENDENT) is dependent:
-                    for day in one.days:
-                        if day.going == day.total:
-                            partition = f"PARTITION (dt = {text(day.dt)})"
-                            flink.run(f"ALTER TABLE `{one.doomed.table}` DROP {partition}")
-        _forget(flink, settings.tables.database, [one.doomed.table for one in todo])
+    flink = _Batch(settings)
+    # Those that only the others can tell the user of are through before the others begin:
+    # after a failure a second run finds what is left.
+    for dependent in (True, False):
+        flink.together(
+            f"INSERT OVERWRITE `{one.doomed.table}` {one.doomed.staying(days)}"
+            for one in todo
+            if (one.doomed.table in DEPENDENT) is dependent
+            and (days := [day.dt for day in one.days if 0 < day.going < day.total])
+        )
+        for one in todo:
+            if (one.doomed.table in DEPENDENT) is dependent:
+                for day in one.days:
+                    if day.going == day.total:
+                        partition = f"PARTITION (dt = {text(day.dt)})"
+                        flink.run(f"ALTER TABLE `{one.doomed.table}` DROP {partition}")
+    _forget(flink, settings.tables.database, [one.doomed.table for one in todo])
     for one in todo:
         say(f"{one.doomed.table}: {one.going} rows deleted")
 
