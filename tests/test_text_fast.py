@@ -134,7 +134,7 @@ def test_abuse_scores_above_harmless_sentences(
     column = shipped.categories.index(category)
     high, low = shipped.score([normalise(abusive).text, normalise(harmless).text])[:, column]
     assert high > 0.5
-    assert low < 0.4
+    assert low < 0.35
 
 
 @pytest.mark.parametrize(
