@@ -138,7 +138,7 @@ def main(
         if (best := representative(crossing, config)) is not None
         for each in [best.copy]
     }
-    _say(what="strangers", texts=len(rows), campaigns=len(shown), begin=sorted(shown))
+    say(what="strangers", texts=len(rows), campaigns=len(shown), begin=sorted(shown))
     usual = [text for text in rows if 60 <= len(text) <= 400]
     planted = rng.sample(usual, plants)
     for name, version in VERSIONS.items():
@@ -153,7 +153,7 @@ def main(
                 near = [similarity(best.copy.print, each) for each in new if each]
                 shares += near
                 later += sum(share >= config.texts.similarity for share in near)
-        _say(
+        say(
             what=name,
             campaigns=plants,
             told=hits,
@@ -163,7 +163,8 @@ def main(
         )
 
 
-def _say(**figures: object) -> None:
+def say(**figures: object) -> None:
+    """Print a line of JSON."""
     print(msgspec.json.encode(figures).decode(), flush=True)
 
 
