@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from operators.logs import get_logger
 from operators.metrics import Metrics
 from operators.model_store import package_folder
 from operators.redis_store import NoLookups, RedisLookups
@@ -50,7 +50,7 @@ _MODELS: Final = frozenset({_FAST_MODEL, _DEEP_MODEL, _FUSION})
 _GPU_TOGETHER: Final = 64
 AGAIN_S: Final = 5.0
 """Between two looks whether a bank that is away is back, seconds."""
-_log = logging.getLogger("sluice.banks")
+_log = get_logger("sluice.banks", keep=("bank", "snapshot"))
 _FETCHED: Final = Path(os.environ.get("SLUICE_RUN_DIR", ROOT / ".run")) / "models-fetched"
 """Where packages out of an object store are kept on this machine."""
 
@@ -99,7 +99,7 @@ def _fusion(files: CascadeSettings) -> Fusion:
 def _media_banks(files: CascadeSettings) -> MediaBanks:
     banks = MediaBanks.load(_path(files.media_banks), patient=True)
     for each in banks.away:
-        _log.warning("bank %s goes without its snapshot %s, for now", each.bank, each.snapshot)
+        _log.warning("bank_snapshot_away", bank=each.bank, snapshot=each.snapshot)
     return banks
 
 
@@ -346,7 +346,7 @@ class LiveCascade:
             if back:
                 self._put_media_banks(self._media_messages)
                 for each in set(away) - set(self._away()):
-                    _log.warning("bank %s has its snapshot %s", each.bank, each.snapshot)
+                    _log.warning("bank_snapshot_back", bank=each.bank, snapshot=each.snapshot)
 
     def _put_model(self, message: ControlMessage, file: str) -> None:
         if message.key not in _MODELS:

@@ -7,7 +7,6 @@ to this process leaves the moderation job alone.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,6 +15,7 @@ from pyflink.table import DataTypes, FunctionContext, ScalarFunction
 from pyflink.table.udf import udf
 
 from operators.flink_counters import FlinkCounters
+from operators.logs import get_logger
 from operators.media_analyse import MediaAnalyser
 from operators.media_metrics import MediaMetrics
 from operators.metrics import Metrics
@@ -25,8 +25,7 @@ from schemas.media_job import MediaDocument
 from schemas.settings import LimitSettings
 from schemas.upload import Upload, decode_upload
 
-# The standard library's: Flink's log gets what it says. Printing is another function here.
-_log = logging.getLogger("sluice.media")
+_log = get_logger("sluice.media", keep=("content_id",))
 
 
 class LookAtMedia(ScalarFunction):  # type: ignore[misc]  # pyflink ships no types
@@ -50,10 +49,10 @@ class LookAtMedia(ScalarFunction):  # type: ignore[misc]  # pyflink ships no typ
         self._counts = MediaMetrics(self._metrics)
         ready = self._analyser.ready
         _log.info(
-            "media ready: network cut by %s, missing %s, pixels scored for %s",
-            ready.network or "nothing",
-            ready.missing or "nothing",
-            ", ".join(self._analyser.covered) or "nothing",
+            "media_ready",
+            network_cut_by=ready.network,
+            missing=ready.missing,
+            pixels_scored_for=self._analyser.covered,
         )
 
     def close(self) -> None:
@@ -100,11 +99,11 @@ def encoded(evidence: MediaEvidence) -> bytes:
     for error in evidence.errors:
         if error.kind in {"internal", "crashed", "memory", "cpu_time", "wall_time"}:
             _log.warning(
-                "media of %s: %s at %s: %s",
-                evidence.content_id,
-                error.kind,
-                error.step,
-                error.message,
+                "media_failed",
+                content_id=evidence.content_id,
+                kind=error.kind,
+                step=error.step,
+                message=error.message,
             )
     return encode_evidence(evidence)
 
