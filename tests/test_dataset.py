@@ -19,7 +19,7 @@ from schemas.settings import CONF
 from scripts.cli import training_templates
 from scripts.cli.build_dataset import app
 from scripts.cli.dataset import build, config, feedback, partition
-from scripts.cli.dataset.rows import SCHEMA, counts, table
+from scripts.cli.dataset.rows import SCHEMA, content_key, counts, made_of, table
 from scripts.cli.training_data import Example
 from tests.dataset_kit import examples, row, settings, texts
 
@@ -114,6 +114,9 @@ def test_feedback_is_read(kind: str, tmp_path: Path) -> None:
     assert (first.language, first.time[:10]) == ("de", "2026-05-01")
     assert first.votes == {"threat": (1, 2), "toxicity": (1, 2)}
     assert (second.text, second.labels) == ("another", {"toxicity": 0})
+    kept, _ = partition.rows_of([first, second], {}, settings().holdout)
+    assert [own.content for own in kept] == [content_key("c1"), content_key("c2")]
+    assert made_of(kept[0], "s0me text", "disguised", weight=0.5).content == content_key("c1")
 
 
 def test_what_is_no_feedback_is_refused(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from schemas.settings import Settings, load_settings
 from schemas.tables_conf import Hold, HoldsDocument
 from schemas.tables_records import ALL
 from scripts.cli import erase, retention
-from scripts.cli.dataset.rows import SCHEMA
+from scripts.cli.dataset.rows import SCHEMA, content_key
 from scripts.cli.lake.deleting import count
 from scripts.cli.lake.doomed import of_user
 from scripts.cli.lake.reading import Lake
@@ -201,6 +201,9 @@ def test_training_rows_go_with_their_copies(tmp_path: Path) -> None:
         dataset_row(3, "h4rm1ess", kind="copy", parent=2),
         dataset_row(4, "harmless", source="templates"),
         dataset_row(5, "somebody else's"),
+        dataset_row(6, "what it said before an edit", content=content_key("c1")),
+        dataset_row(7, "like c1, of a public set", content=content_key("c1"), source="edos"),
+        dataset_row(8, "of another content", content=content_key("c2")),
     ]
     from udfs.pii import mask  # noqa: PLC0415 - what the first row has to be
 
@@ -214,9 +217,9 @@ def test_training_rows_go_with_their_copies(tmp_path: Path) -> None:
     pq.write_table(named, tmp_path / "below" / "feedback.parquet")
     pq.write_table(pa.table({"else": [1]}), tmp_path / "below" / "other.parquet")
     removed = erase_rows(tmp_path, {"c1", "c9"}, texts)
-    assert removed == {"below/feedback.parquet": 1, "feedback.jsonl": 1, "rows.parquet": 4}
+    assert removed == {"below/feedback.parquet": 1, "feedback.jsonl": 1, "rows.parquet": 5}
     left = pq.read_table(tmp_path / "rows.parquet")
-    assert left["id"].to_pylist() == [4, 5]
+    assert left["id"].to_pylist() == [4, 5, 7, 8]
     assert left.schema.equals(SCHEMA)
     assert (tmp_path / "feedback.jsonl").read_text() == '{"content_id": "c2", "text": "c2"}\n?\n'
     assert pq.read_table(tmp_path / "below" / "feedback.parquet")["content_id"].to_pylist() == [

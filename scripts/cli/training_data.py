@@ -117,6 +117,8 @@ class Example(msgspec.Struct, frozen=True):
     """Part of the set (a file, a video), for a holdout by origin."""
     link: str = ""
     """Texts that share one were made from each other."""
+    content_id: str = ""
+    """Of what a user of the platform wrote."""
     time: str = ""
     """When it was posted (ISO 8601), where the set tells."""
     language: str = "en"

@@ -103,6 +103,7 @@ def examples(rows: Iterable[_Row], weight: float) -> Iterator[Example]:
             time=newest.time,
             language=newest.language or "und",
             link=f"feedback/{content_id}",
+            content_id=content_id,
         )
 
 

@@ -14,7 +14,7 @@ from schemas.categories import TEXT_CATEGORIES
 from scripts.cli import training_corpus, training_split
 from scripts.cli.dataset.agreement import share_of
 from scripts.cli.dataset.config import HoldoutConfig
-from scripts.cli.dataset.rows import SPLITS, Row
+from scripts.cli.dataset.rows import SPLITS, Row, content_key
 from scripts.cli.training_corpus import MOST_CHARS, PRESUMED_WEIGHT
 from scripts.cli.training_data import TEMPLATES, Example
 from udfs.normalise import normalise
@@ -66,6 +66,7 @@ def rows_of(
                 group=int(group[i]),
                 pattern=example.pattern,
                 time=example.time,
+                content=content_key(example.content_id) if example.content_id else "",
                 agreement=share_of(example),
             )
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Final, Literal
 
@@ -27,6 +28,7 @@ SCHEMA: Final = pa.schema(
         ("group", pa.int32()),
         ("pattern", pa.string()),
         ("time", pa.string()),
+        ("content", pa.string()),
         ("agreement", pa.float32()),
         *((f"label_{category}", pa.int8()) for category in TEXT_CATEGORIES),
         *((f"weight_{category}", pa.float32()) for category in TEXT_CATEGORIES),
@@ -56,12 +58,19 @@ class Row(msgspec.Struct, kw_only=True):
     """Related texts share it, and a split."""
     pattern: str = ""
     time: str = ""
+    content: str = ""
+    """`content_key` of what a user of the platform wrote; empty for public sets."""
     agreement: float | None = None
 
     @property
     def positive(self) -> bool:
         """Has any category."""
         return 1 in self.labels
+
+
+def content_key(content_id: str) -> str:
+    """What a row knows its content by: enough to find it when its author is erased, and no name."""
+    return hashlib.sha256(content_id.encode()).hexdigest()[:32]
 
 
 def table(rows: Sequence[Row]) -> pa.Table:
@@ -89,6 +98,7 @@ def made_of(row: Row, text: str, kind: Kind, *, weight: float, trick: str = "") 
         group=row.group,
         pattern=row.pattern,
         time=row.time,
+        content=row.content,
         agreement=row.agreement,
     )
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from scripts.cli.dataset.rows import content_key
 from udfs.pii import KINDS, mask
 
 _FEEDBACK: Final = "feedback"
@@ -22,7 +23,8 @@ def erase_rows(folder: Path, contents: Collection[str], texts: Collection[str]) 
 
     Rows that name their content (`content_id`, in JSONL or Parquet) go by that. Those of a data
     set (`scripts/build_dataset`) name nobody: of those that come from feedback the ones go that
-    have the masked text of one of the contents, with the copies that were made of them.
+    have the key of one of the contents, or its masked text (an older set has no keys), with the
+    copies that were made of them.
 
     Args:
         folder: searched with all below it.
@@ -49,7 +51,11 @@ def _parquet(path: Path, contents: Collection[str], texts: Collection[str]) -> i
         going = pc.is_in(rows["content_id"], pa.array(sorted(contents), pa.string()))
     elif {"text", "source", "id", "parent"} <= names:
         masked = pa.array(sorted(_written(texts)), pa.string())
-        going = pc.and_(pc.is_in(rows["text"], masked), pc.equal(rows["source"], _FEEDBACK))
+        going = pc.is_in(rows["text"], masked)
+        if "content" in names:
+            keys = pa.array(sorted(map(content_key, contents)), pa.string())
+            going = pc.or_kleene(going, pc.is_in(rows["content"], keys))
+        going = pc.and_(going, pc.equal(rows["source"], _FEEDBACK))
         while True:  # a copy of a copy
             ids = rows.filter(going)["id"]
             more = pc.or_(going, pc.is_in(rows["parent"], ids.combine_chunks()))
