@@ -153,17 +153,24 @@ class TrustKeeper:
         """Which uploads of a batch can be decided together: places in it, by round.
 
         An upload waits for an earlier round of its user's where that is old enough to count for
-        it. Nearly every batch is one round.
+        it, and a content that came before for the first one, as of which it is decided. Nearly
+        every batch is one round.
         """
         if len({id(memory) for memory, _ in batch}) == len(batch):
             return [list(range(len(batch)))] if batch else []
         rounds: list[list[int]] = []
         # Of each user the round of their newest upload, and when the first of it was asked.
         last: dict[int, tuple[int, int]] = {}
+        came: dict[tuple[int, str], int] = {}
         for place, (memory, item) in enumerate(batch):
             number, first_ms = last.get(id(memory), (0, item.asked_ms))
             if item.broker_ms - self._config.settle_ms >= first_ms:
                 number, first_ms = number + 1, item.asked_ms
+            content = (id(memory), item.upload.content_id)
+            if content in came:
+                number = max(number, came[content] + 1)
+            else:
+                came[content] = number
             last[id(memory)] = (number, min(first_ms, item.asked_ms))
             while len(rounds) <= number:
                 rounds.append([])

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from operators.compose import compose_cascade
@@ -284,6 +284,8 @@ steps = st.lists(
 )
 
 
+# The same content twice within a second, as the first of a batch and with a later broker time.
+@example([(0, 0, ""), (0, 0, ""), (0, 0, ""), (1, 1, ""), (1, 999, "")], 3)
 @settings(max_examples=150, deadline=None)
 @given(steps, st.integers(1, 4))
 def test_however_it_is_cut_into_batches_and_crashes_the_answers_are_the_same(
