@@ -11,6 +11,7 @@ from typing import Final
 
 from pyflink.table import DataTypes, Schema, StreamTableEnvironment
 
+from jobs.beside import settings_beside
 from operators.kafka_tables import sink_ddl, source_ddl
 from operators.keyed_stream import raw_bytes, stream_of
 from operators.media_udf import look_at_media
@@ -49,29 +50,18 @@ def job_settings(settings: Settings, *, local: bool, name: str = "media") -> Set
             job is submitted, who submits it sees to that.
         name: of the job, another one where it looks at media in another order.
     """
-    media, flink = settings.media, settings.flink
+    media = settings.media
     options = {
         "python.execution-mode": "process",
         "python.fn-execution.bundle.size": str(media.batch),
         "python.fn-execution.bundle.time": str(media.batch_ms),
         "python.fn-execution.arrow.batch.size": str(media.batch),
-        **flink.options,
+        **settings.flink.options,
     }
-    group = media.group_id if name == "media" else f"{media.group_id}-{name}"
-    folder = flink.checkpoint_dir
-    if local:
-        folder = f"{folder.rstrip('/')}/{name}" if folder else f".run/{name}-checkpoints"
-    changes = {
-        "options": options,
-        "checkpoint_dir": folder,
-        "checkpoint_interval_ms": media.checkpoint_interval_ms,
-    }
-    return settings.model_copy(
-        update={
-            "flink": flink.model_copy(update=changes),
-            "kafka": settings.kafka.model_copy(update={"group_id": group}),
-        }
-    )
+    if name != "media":
+        media = media.model_copy(update={"group_id": f"{media.group_id}-{name}"})
+    own = settings_beside(settings, name, media, local=local)
+    return own.model_copy(update={"flink": own.flink.model_copy(update={"options": options})})
 
 
 def build(t_env: StreamTableEnvironment, settings: Settings, *, bounded: bool = False) -> None:

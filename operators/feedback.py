@@ -15,7 +15,7 @@ from pyflink.common.typeinfo import Types
 from pyflink.datastream import KeyedBroadcastProcessFunction, RuntimeContext
 from pyflink.datastream.state import MapStateDescriptor, StateTtlConfig, ValueStateDescriptor
 
-from operators.control import ControlLogic
+from operators.control_shell import ControlShell
 from operators.feedback_logic import Arrival, FeedbackLogic, Step
 from operators.flink_counters import FlinkCounters
 from operators.metrics import Metrics
@@ -64,15 +64,9 @@ class Join(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink ship
             now_ms=lambda: time.time() * 1000,
             metrics=self._metrics,
         )
-        # The wrapper's own getters call methods that Flink 2 has moved into TaskInfo.
-        task = runtime_context._runtime_context.getTaskInfo()
-        self._control = ControlLogic(
-            self._logic.erased,
-            settings.topics.control_acks,
-            subtask=task.getIndexOfThisSubtask(),
-            subtasks=task.getNumberOfParallelSubtasks(),
-            now_ms=lambda: time.time() * 1000,
-            job=JOB,
+        acks = settings.topics.control_acks
+        self._control = ControlShell(
+            self._logic.erased, acks, erased_state(), runtime_context, job=JOB
         )
         # The type is made here: captured by the class it could not be pickled.
         descriptor = ValueStateDescriptor("content", Types.PICKLED_BYTE_ARRAY())
@@ -84,8 +78,6 @@ class Join(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink ship
             .build()
         )
         self._state = runtime_context.get_state(descriptor)
-        self._erased_state = erased_state()
-        self._restored = False
         self._registry = FlinkCounters(runtime_context.get_metrics_group().add_group("sluice"))
         self._flush_at = time.monotonic()
 
@@ -93,7 +85,8 @@ class Join(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink ship
         self, value: Any, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext
     ) -> Iterator[Row]:
         """Take one record."""
-        yield from self._restore(ctx)
+        if not self._control.restored:
+            yield from self._control.restore(ctx)
         raw, topic, partition, offset, timestamp = value._values  # Row's own iterator is slower
         arrival = Arrival(raw or b"", topic, partition, offset, timestamp)
         step = self._logic.on_record(ctx.get_current_key(), arrival, self._state)
@@ -103,23 +96,16 @@ class Join(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink ship
         self, value: Any, ctx: KeyedBroadcastProcessFunction.Context
     ) -> Iterator[Row]:
         """Take one control message; the answer comes out."""
-        yield from self._restore(ctx)
-        raw_key, raw_value = value._values
-        key = (raw_key or b"").decode("utf-8", "replace")
-        for answer in self._control.on_message(key, raw_value):
-            if answer.keep:
-                state = ctx.get_broadcast_state(self._erased_state)
-                if answer.value:
-                    state.put(answer.key, answer.value)
-                elif state.contains(answer.key):
-                    state.remove(answer.key)
-            yield Row(*answer.ack)
+        if not self._control.restored:
+            yield from self._control.restore(ctx)
+        yield from self._control.take(value, ctx)
 
     def on_timer(
         self, timestamp: int, ctx: KeyedBroadcastProcessFunction.OnTimerContext
     ) -> Iterator[Row]:
         """Join what has waited long enough."""
-        yield from self._restore(ctx)
+        if not self._control.restored:
+            yield from self._control.restore(ctx)
         ended = timestamp == _MAX_TIME
         logic, state = self._logic, self._state
         yield from self._follow(logic.on_end(state) if ended else logic.on_timer(state), ctx)
@@ -130,15 +116,6 @@ class Join(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink ship
         registry = getattr(self, "_registry", None)
         if registry is not None:
             self._metrics.flush(registry.add)
-
-    def _restore(self, ctx: Any) -> Iterator[Row]:
-        """Apply what the broadcast state holds: `open` cannot read it, the first call can."""
-        if self._restored:
-            return
-        self._restored = True
-        held = list(ctx.get_broadcast_state(self._erased_state).items())
-        for ack in self._control.restore(held):
-            yield Row(*ack)
 
     def _follow(self, step: Step, ctx: Any) -> Iterator[Row]:
         for record in step.records:

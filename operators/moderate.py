@@ -1,6 +1,6 @@
 """The one Flink shell of the hot path: a keyed function around `ModerationLogic`.
 
-Its second input is the broadcast control stream, handled by `ControlLogic`.
+Its second input is the broadcast control stream, handled by `ControlShell`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pyflink.datastream.state import MapStateDescriptor, StateTtlConfig, ValueSt
 
 from operators.brain import ConfigurableBrain
 from operators.cases import may_be_deadline
-from operators.control import ControlLogic
+from operators.control_shell import ControlShell
 from operators.flink_counters import FlinkCounters
 from operators.jit_priority import compilers_stand_back
 from operators.metrics import Metrics
@@ -74,14 +74,8 @@ class Moderate(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink 
             cases=settings.cases,
             trust=trust,
         )
-        # The wrapper's own getters call methods that Flink 2 has moved into TaskInfo.
-        task = runtime_context._runtime_context.getTaskInfo()
-        self._control = ControlLogic(
-            brain,
-            settings.topics.control_acks,
-            subtask=task.getIndexOfThisSubtask(),
-            subtasks=task.getNumberOfParallelSubtasks(),
-            now_ms=_now_ms,
+        self._control = ControlShell(
+            brain, settings.topics.control_acks, control_state(), runtime_context
         )
         # The type is made here: captured by the class it could not be pickled.
         descriptor = ValueStateDescriptor("user", Types.PICKLED_BYTE_ARRAY())
@@ -100,10 +94,8 @@ class Moderate(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink 
             .build()
         )
         self._cases = _Cases(runtime_context.get_map_state(cases))
-        self._control_state = control_state()
         _spare_the_collector()
         compilers_stand_back()
-        self._restored = False
         self._tick = settings.tick
         self._registry = FlinkCounters(runtime_context.get_metrics_group().add_group("sluice"))
         self._flush_at = time.monotonic()
@@ -112,8 +104,8 @@ class Moderate(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink 
         self, value: Any, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext
     ) -> Iterator[Row]:
         """Take one upload, or evidence about one; its decision comes with the tick."""
-        if not self._restored:
-            yield from self._restore(ctx)
+        if not self._control.restored:
+            yield from self._control.restore(ctx)
         raw, topic, partition, offset, timestamp = value._values  # Row's own iterator is slower
         arrived = Arrived(raw or b"", topic, partition, offset, timestamp, SINGLE)
         timers = self._cases.timers = ctx.timer_service()
@@ -132,25 +124,16 @@ class Moderate(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink 
         self, value: Any, ctx: KeyedBroadcastProcessFunction.Context
     ) -> Iterator[Row]:
         """Take one control message; the answers say what is in force."""
-        if not self._restored:
-            yield from self._restore(ctx)
-        raw_key, raw_value = value._values[:2]
-        key = (raw_key or b"").decode("utf-8", "replace")
-        for answer in self._control.on_message(key, raw_value):
-            if answer.keep:
-                state = ctx.get_broadcast_state(self._control_state)
-                if answer.value:
-                    state.put(answer.key, answer.value)
-                elif state.contains(answer.key):
-                    state.remove(answer.key)
-            yield _row(answer.ack)
+        if not self._control.restored:
+            yield from self._control.restore(ctx)
+        yield from self._control.take(value, ctx)
 
     def on_timer(
         self, timestamp: int, ctx: KeyedBroadcastProcessFunction.OnTimerContext
     ) -> Iterator[Row]:
         """Emit what the key waits for."""
-        if not self._restored:
-            yield from self._restore(ctx)
+        if not self._control.restored:
+            yield from self._control.restore(ctx)
         for records in self._logic.on_tick(ctx.get_current_key(), self._state, self._cases):
             yield from map(_row, records)
         if may_be_deadline(timestamp) or timestamp == _MAX_TIME:
@@ -168,12 +151,6 @@ class Moderate(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink 
         registry = getattr(self, "_registry", None)
         if registry is not None:
             self._metrics.flush(registry.add)
-
-    def _restore(self, ctx: Any) -> Iterator[Row]:
-        """Apply what the broadcast state holds: `open` cannot read it, the first call can."""
-        self._restored = True
-        entries = list(ctx.get_broadcast_state(self._control_state).items())
-        yield from map(_row, self._control.restore(entries))
 
     def _flush(self, ctx: Any, timestamp: int) -> None:
         grown = self._metrics.flush(self._registry.add)

@@ -16,7 +16,7 @@ W = TypeVar("W")
 """What the caller knows a write by."""
 _UNANSWERED: Final = 64
 """Writes that may be under way at once."""
-_NO_SCRIPT: Final = (redis.exceptions.NoScriptError,)
+_NO_SCRIPT: Final = redis.exceptions.NoScriptError
 
 
 class RedisWire(Generic[W]):
