@@ -33,7 +33,7 @@ from operators.media_limits import (
     leave_network,
     network_is_cut,
 )
-from operators.media_priority import PATIENCE, lower_session, waits_for_processor, yields
+from operators.yielding import PATIENCE, lower_session, waits_for_processor, yields
 
 MESSAGE: Final = 1 << 17
 """Longest message on the socket, bytes."""

@@ -25,7 +25,7 @@ from typing import Final, NamedTuple, Self
 import msgspec
 
 from operators.media_nursery import MESSAGE, OUT_OF_MEMORY, Ended, Ready, Setup, Task
-from operators.media_priority import PATIENCE, yields
+from operators.yielding import PATIENCE, yields
 from schemas.errors import DependencyUnavailableError
 from schemas.evidence import FailureKind
 from schemas.settings import ROOT

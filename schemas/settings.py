@@ -236,6 +236,8 @@ class TablesSettings(_Section):
     group_id: str = "sluice-tables"
     checkpoint_interval_ms: Positive = 30_000
     """Rows can be read when the checkpoint after them is complete."""
+    background: bool = True
+    """On an embedded mini-cluster: run where nobody else wants the processor."""
 
 
 class QualitySettings(_Section):

@@ -9,7 +9,7 @@ from typing import Final
 import typer
 
 from jobs.local import MODEST_JVM_ARGS, prepare_jvm
-from operators.media_priority import yield_to_others
+from operators.yielding import yield_to_others
 from schemas.media_job import load_media
 from schemas.settings import ROOT, Settings, load_settings
 from scripts.cli.run_job import (

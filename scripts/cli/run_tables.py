@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from jobs.local import LocalJob, prepare_jvm
+from operators.yielding import yield_to_others
 from schemas.errors import ConfigError
 from schemas.settings import ROOT, Settings, load_settings
 from schemas.tables_conf import load_tables, warehouse_uri
@@ -43,6 +44,8 @@ def run(settings: Settings, *, bounded: bool, resume: bool, job_stopped: bool = 
         raise ConfigError("give one of --bounded and --resume")
     stop = stop_on_signals()
     load_tables(ROOT / settings.tables.config)  # it is checked before anything starts
+    if settings.tables.background:
+        yield_to_others()
     put_on_class_path()
     prepare_jvm("tables", settings)
     with writing(warehouse_uri(settings), "scripts/run_tables", job_stopped=job_stopped):

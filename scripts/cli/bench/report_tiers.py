@@ -124,9 +124,9 @@ def tables_job(cases: Result) -> list[str]:
     return [
         "### The tables job",
         "",
-        f"On the same processors, at nice {case['nice']}: out of a backlog of"
-        f" {backlog['records']:,.0f} records {backlog['rows_per_s']:,.0f} rows/s, the wait for the"
-        f" last checkpoint included. Beside texts at {case['rate']:,.0f}/s it was"
+        "On the same processors, where nobody else wants them (`tables.background`): out of a"
+        f" backlog of {backlog['records']:,.0f} records {backlog['rows_per_s']:,.0f} rows/s, the"
+        f" wait for the last checkpoint included. Beside texts at {case['rate']:,.0f}/s it was"
         f" {lag['decisions_mean'] / case['rate']:.1f} s behind on average and"
         f" {lag['decisions_most'] / case['rate']:.1f} s at most; rows appear with a checkpoint,"
         f" every {case['checkpoint_s']} s.",

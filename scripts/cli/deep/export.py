@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import shutil
 import tempfile
 import warnings
@@ -16,14 +15,14 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import torch
-from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.transformers.float16 import convert_float_to_float16
 from onnxruntime.transformers.optimizer import optimize_model
 
 from schemas.errors import SluiceError
 from scripts.cli.deep.files import write_manifest
 from scripts.cli.deep.probes import PROBES
-from udfs.calibration import Calibrator, Platt
+from scripts.cli.deep.quantising import quantise_within
+from udfs.calibration import Calibrator, Platt, sigmoid
 from udfs.deep_manifest import TOKENIZER, DeepTextManifest, Precision, model_file
 from udfs.deep_tokens import TokenWindows
 from udfs.model_package import MANIFEST, PackagedFile, entry_of
@@ -32,6 +31,8 @@ from udfs.normalise import normalise
 OPSET: Final = 17
 PARITY: Final = 0.1
 """Most that a probe's probability, before calibration, may differ from fp32's."""
+NEAR: Final = 0.08
+"""What an INT8 file keeps to: other processors add up in another order."""
 EXACT: Final = 1e-3
 """Most that the fp32 file's logits may differ from the network's."""
 PRECISIONS: Final[tuple[Precision, ...]] = ("int8", "fp16", "fp32")
@@ -46,6 +47,8 @@ class Exported(msgspec.Struct):
     manifest: DeepTextManifest
     distances: dict[str, float]
     """By precision, largest difference of a probe's logit from fp32."""
+    in_float: tuple[str, ...] = ()
+    """Products of the INT8 file that are not in INT8, by the names of their nodes."""
 
 
 def export(
@@ -101,17 +104,25 @@ def export(
                 onnx.load(str(fused)), keep_io_types=True, disable_shape_infer=True
             )
             onnx.save(half, str(out / model_file("fp16")))
-        if "int8" in precisions:
-            quantise(fused, out / model_file("int8"))
         probes = tuple(normalise(text).text for text in PROBES)
-        logits = [_first_window(plain, windows, text) for text in probes]
+
+        def scored(path: Path) -> Any:
+            return np.stack([_first_window(path, windows, text) for text in probes])
+
+        logits = scored(plain)
+
+        in_float: tuple[str, ...] = ()
+        if "int8" in precisions:
+            in_float = quantise_within(
+                fused,
+                out / model_file("int8"),
+                lambda path: float(np.abs(sigmoid(scored(path)) - sigmoid(logits)).max()),
+                NEAR,
+            )
         files = {TOKENIZER: out / TOKENIZER}
         files |= {model_file(p): out / model_file(p) for p in PRECISIONS if p in precisions}
-        distances: dict[str, float] = {
-            precision: max(
-                float(np.abs(_first_window(out / model_file(precision), windows, text) - row).max())
-                for text, row in zip(probes, logits, strict=True)
-            )
+        distances = {
+            precision: float(np.abs(scored(out / model_file(precision)) - logits).max())
             for precision in precisions
         }
     manifest = DeepTextManifest(
@@ -131,7 +142,7 @@ def export(
         parity=PARITY,
         files={file: entry_of(path) for file, path in files.items()},
     )
-    return Exported(out, write_manifest(manifest, out), distances)
+    return Exported(out, write_manifest(manifest, out), distances, in_float)
 
 
 def finish(
@@ -167,30 +178,6 @@ def without(manifest: DeepTextManifest, out: Path, precisions: Sequence[Precisio
     for precision in precisions:
         (out / model_file(precision)).unlink(missing_ok=True)
     write_manifest(msgspec.structs.replace(manifest, files=files), out)
-
-
-def quantise(source: Path, target: Path) -> None:
-    """Weights to INT8 by channel, activations quantised as they come."""
-    # It advises a step that `_fuse` has done, through the root logger.
-    logging.getLogger().addFilter(_no_advice)
-    try:
-        quantize_dynamic(
-            str(source),
-            str(target),
-            weight_type=QuantType.QInt8,
-            per_channel=True,
-            extra_options={
-                "MatMulConstBOnly": True,
-                # Fused operators are not in the type inference that it asks.
-                "DefaultTensorType": onnx.TensorProto.FLOAT,
-            },
-        )
-    finally:
-        logging.getLogger().removeFilter(_no_advice)
-
-
-def _no_advice(record: logging.LogRecord) -> bool:
-    return "pre-processing before quantization" not in record.getMessage()
 
 
 def _to_onnx(model: Any, path: Path) -> None:

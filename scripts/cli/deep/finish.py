@@ -47,6 +47,7 @@ def finish(
     metrics: dict[str, Any] = {
         "served": scorer.precision,
         "probe_logits_apart": {name: round(value, 4) for name, value in exported.distances.items()},
+        "in_float": list(exported.in_float),
         "speed_ms": speed(scorer),
     }
     calibrators: list[Any] = list(exported.manifest.calibrators)

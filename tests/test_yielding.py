@@ -17,7 +17,7 @@ import pytest
 
 from operators import media_nursery
 from operators.media_nursery import Nursery, _Child
-from operators.media_priority import LOWEST, waits_for_processor
+from operators.yielding import LOWEST, waits_for_processor
 from schemas.settings import ROOT
 
 _STAND_BACK = """

@@ -1,4 +1,4 @@
-"""Work that yields: looking at media beside a job that has to answer within milliseconds.
+"""Work that yields: media and tables beside a job that has to answer within milliseconds.
 
 A process that has called `yield_to_others` runs where nobody else wants the processor (Linux's
 SCHED_IDLE), and so does everything that it starts afterwards. A nice value alone does not do
