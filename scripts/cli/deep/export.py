@@ -121,7 +121,7 @@ def export(
             )
         files = {TOKENIZER: out / TOKENIZER}
         files |= {model_file(p): out / model_file(p) for p in PRECISIONS if p in precisions}
-        distances = {
+        distances: dict[str, float] = {
             precision: float(np.abs(scored(out / model_file(precision)) - logits).max())
             for precision in precisions
         }
