@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,14 +17,10 @@ from schemas.quality import QualityRecord
 from schemas.settings import ROOT, Settings
 from schemas.topics import Topics, topics
 from schemas.upload import Upload, decode_upload
+from tests.help_kit import COMMANDS, help_of
 
 README = (ROOT / "README.md").read_text("utf-8")
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
-COMMANDS = {
-    path.name
-    for path in (ROOT / "scripts").iterdir()
-    if path.is_file() and not path.suffix and not path.name.startswith("_")
-}
 RECORDS: dict[str, type[msgspec.Struct]] = {
     "decisions": Decision,
     "review": ReviewItem,
@@ -115,25 +109,13 @@ def test_every_command_has_its_row_and_is_there() -> None:
 def test_commands_and_files_that_are_named_are_there(document: Path) -> None:
     text = document.read_text("utf-8")
     for command in re.findall(r"scripts/([a-z_]+)(?![a-z_/.])", text):
-        assert command in COMMANDS | {"cli", "_run"}, f"{document.name} names scripts/{command}"
+        assert command in {*COMMANDS, "cli", "_run"}, f"{document.name} names scripts/{command}"
     for path in re.findall(
         r"`((?:schemas|udfs|operators|jobs|conf|tests|scripts/cli)/[\w./]+)`", text
     ):
         assert (ROOT / path).exists(), f"{document.name} names {path}"
     for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):
         assert (document.parent / target).exists(), f"{document.name} links to {target}"
-
-
-@functools.cache
-def help_of(*command: str) -> str:
-    done = subprocess.run(
-        [ROOT / "scripts" / command[0], *command[1:], "--help"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def command_lines() -> Iterator[str]:
@@ -150,9 +132,9 @@ def command_lines() -> Iterator[str]:
 @pytest.mark.parametrize("line", sorted(set(command_lines())))
 def test_examples_use_options_that_there_are(line: str) -> None:
     words = line.split()
-    said = help_of(words[0])
+    said = help_of(words[0]).said
     if len(words) > 1 and re.search(rf"^  {re.escape(words[1])}\s", said, re.MULTILINE):
-        said = help_of(words[0], words[1])
+        said = help_of(words[0], words[1]).said
     for option in re.findall(r"(?<= )--[a-z-]+", line):
         assert option in said, f"scripts/{line}: no {option}"
 

@@ -20,12 +20,7 @@ from scripts.cli.local_stack import Stack
 from scripts.cli.processes import wait_until
 from scripts.cli.publisher import paced
 from tests.conftest import settings_on
-
-COMMANDS = sorted(
-    path.name
-    for path in (ROOT / "scripts").iterdir()
-    if path.is_file() and not path.suffix and not path.name.startswith("_")
-)
+from tests.help_kit import COMMANDS, help_of
 
 
 def run(
@@ -67,10 +62,16 @@ def test_there_are_the_commands_that_the_readme_names() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help(command: str) -> None:
-    done = run(command, "--help")
-    assert done.returncode == 0, done.stderr.decode()
-    assert b"sage" in done.stdout
+    answer = help_of(command)
+    assert answer.status == 0, answer.wrong
+    assert "sage" in answer.said
     assert os.access(ROOT / "scripts" / command, os.X_OK)
+
+
+def test_help_comes_through_the_wrapper_and_the_look_for_a_stack() -> None:
+    for command in ("produce", "audit"):
+        done = run(command, "--help")
+        assert (done.returncode, done.stdout.decode()) == (0, help_of(command).said)
 
 
 def test_environment_check_costs_little() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import signal
 import sys
 import threading
@@ -80,6 +81,27 @@ def run(settings: Settings, *, bounded: bool, resume: bool = False) -> int:
         build(t_env, settings, bounded=bounded)
         checked.result()
     return follow(env, "sluice-moderation", settings, stop, bounded=bounded)
+
+
+def run_beside(name: str, settings: Settings, *, bounded: bool, resume: bool) -> int:
+    """Run a job that works beside the moderation job in this process; gives the exit status.
+
+    Args:
+        name: of its module in `jobs`, which has `job_settings` and `build`.
+        settings: of the moderation job. What the job reads besides is checked by who calls.
+        bounded: work off what is in the topics now.
+        resume: go on from the newest retained checkpoint.
+    """
+    stop = stop_on_signals()
+    prepare_jvm(name, settings)
+    # PyFlink takes seconds to import: only once the settings are known to be right.
+    from jobs.environment import make_environment  # noqa: PLC0415
+
+    job = importlib.import_module(f"jobs.{name}")
+    settings = job.job_settings(settings, local=True)
+    env, t_env = make_environment(settings, resume=resume)
+    job.build(t_env, settings, bounded=bounded)
+    return follow(env, f"sluice-{name}", settings, stop, bounded=bounded)
 
 
 def stop_on_signals() -> threading.Event:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from typing import Final
 
 import typer
 
-from jobs.local import MODEST_JVM_ARGS, prepare_jvm
+from jobs.local import MODEST_JVM_ARGS
 from operators.yielding import yield_to_others
 from schemas.media_job import load_media
 from schemas.settings import ROOT, Settings, load_settings
@@ -17,8 +16,7 @@ from scripts.cli.run_job import (
     ProfileOption,
     ResumeOption,
     exit_with,
-    follow,
-    stop_on_signals,
+    run_beside,
 )
 
 _ONE_THREAD: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -44,21 +42,12 @@ def run(settings: Settings, *, bounded: bool, resume: bool = False, name: str = 
         resume: go on from the newest retained checkpoint.
         name: of its module in `jobs`.
     """
-    stop = stop_on_signals()
     load_media(ROOT / settings.media.config)  # it is checked before anything starts
     if settings.media.background:
         stand_back()
     # As on a cluster; the mini-cluster would run the function in this process otherwise.
     os.environ["_python_worker_execution_mode"] = "process"  # noqa: SIM112 - PyFlink's own name
-    prepare_jvm(name, settings)
-    # PyFlink takes seconds to import: only once the settings are known to be right.
-    from jobs.environment import make_environment  # noqa: PLC0415
-
-    job = importlib.import_module(f"jobs.{name}")
-    settings = job.job_settings(settings, local=True)
-    env, t_env = make_environment(settings, resume=resume)
-    job.build(t_env, settings, bounded=bounded)
-    return follow(env, f"sluice-{name}", settings, stop, bounded=bounded)
+    return run_beside(name, settings, bounded=bounded, resume=resume)
 
 
 def stand_back() -> None:
