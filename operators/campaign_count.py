@@ -13,8 +13,8 @@ import msgspec
 from operators.campaign_state import Copy, Group, decode_group, encode_group
 from operators.metrics import Metrics
 from operators.moderation_logic import ValueState
-from operators.user_state import StateError
 from schemas.campaign_job import CampaignsDocument
+from schemas.kept import StateError
 
 _THOUSAND: Final = 1000
 

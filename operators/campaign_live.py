@@ -7,10 +7,10 @@ from typing import Final, NamedTuple
 import msgspec
 
 from operators.campaign_count import Crossing
-from operators.campaign_state import VERSION, Copy
-from operators.user_state import StateError
+from operators.campaign_state import Copy
 from schemas.campaign import Campaign, CampaignKind, campaign_id, time_of
 from schemas.campaign_job import CampaignsDocument
+from schemas.kept import Kept
 from udfs.campaign_sketch import similarity
 from udfs.image_hashes import distance
 
@@ -33,14 +33,12 @@ class Live(msgspec.Struct, frozen=True, array_like=True):
     """As its bank was published last, by whomever; None: not yet."""
 
 
-_encoder: Final = msgspec.msgpack.Encoder()
-_decoder: Final = msgspec.msgpack.Decoder(Live)
-_HEAD: Final = bytes([VERSION])
+_KEPT: Final = Kept(Live, 1, "kept campaign")
 
 
 def encode_live(live: Live) -> bytes:
-    """The value that is kept: version byte, then MessagePack."""
-    return _HEAD + _encoder.encode(live)
+    """The value that is kept."""
+    return _KEPT.encode(live)
 
 
 def decode_live(value: bytes) -> Live:
@@ -49,12 +47,7 @@ def decode_live(value: bytes) -> Live:
     Raises:
         StateError: for an unknown version or a damaged value.
     """
-    if value[:1] != _HEAD:
-        raise StateError(f"kept campaign has version {value[:1].hex()}, this code reads {VERSION}")
-    try:
-        return _decoder.decode(value[1:])
-    except msgspec.MsgspecError as error:
-        raise StateError(f"kept campaign cannot be read: {error}") from None
+    return _KEPT.decode(value)
 
 
 class Representative(NamedTuple):

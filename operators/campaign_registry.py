@@ -19,10 +19,10 @@ from operators.campaign_count import Crossing, decode_crossing
 from operators.campaign_live import Live, decode_live, encode_live, joined, representative
 from operators.metrics import Metrics
 from operators.moderation_logic import Record
-from operators.user_state import StateError
 from schemas.campaign import BANK_PREFIX, Campaign
 from schemas.campaign_job import CampaignsDocument
 from schemas.control import HISTORY, ControlMessage
+from schemas.kept import StateError
 from schemas.topics import Topics
 from udfs.campaign_bank import bank_text
 from udfs.campaign_good import KnownGood

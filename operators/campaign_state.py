@@ -5,9 +5,6 @@ below 1/2, 1/4, ... of all hashes, as many halvings as it takes (distinct sampli
 "Distinct sampling for highly-accurate answers to distinct values queries", 2001); their number is
 estimated by what is left times 2 to the halvings. So what is kept follows from the set of what
 came, not from its order, and what comes twice changes nothing.
-
-Layout: version byte, then MessagePack. Python state has no schema evolution in Flink: the version
-byte is how a later release recognises what an earlier one wrote.
 """
 
 from __future__ import annotations
@@ -16,9 +13,7 @@ from typing import Final
 
 import msgspec
 
-from operators.user_state import StateError
-
-VERSION: Final = 1
+from schemas.kept import Kept
 
 
 class Copy(msgspec.Struct, frozen=True, array_like=True):
@@ -111,14 +106,13 @@ class Group(msgspec.Struct, array_like=True):
 
 
 _encoder: Final = msgspec.msgpack.Encoder()
-_decoder: Final = msgspec.msgpack.Decoder(Group)
 _copies: Final = msgspec.msgpack.Decoder(Copy)
-_HEAD: Final = bytes([VERSION])
+_GROUPS: Final = Kept(Group, 1, "keyed value")
 
 
 def encode_group(group: Group) -> bytes:
     """The value that is kept."""
-    return _HEAD + _encoder.encode(group)
+    return _GROUPS.encode(group)
 
 
 def decode_group(value: bytes | None) -> Group:
@@ -127,14 +121,7 @@ def decode_group(value: bytes | None) -> Group:
     Raises:
         StateError: for an unknown version or a damaged value.
     """
-    if not value:
-        return Group()
-    if value[0] != VERSION:
-        raise StateError(f"keyed value has version {value[0]}, this code reads {VERSION}")
-    try:
-        return _decoder.decode(value[1:])
-    except msgspec.DecodeError as error:
-        raise StateError(f"keyed value cannot be read: {error}") from None
+    return _GROUPS.decode(value) if value else Group()
 
 
 def encode_copy(copy: Copy) -> bytes:

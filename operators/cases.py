@@ -19,11 +19,11 @@ import msgspec
 from operators.metrics import Metrics
 from operators.user_state import Arrived
 from schemas.evidence import MediaEvidence
+from schemas.kept import Kept, StateError
 from schemas.settings import CaseSettings
 from schemas.upload import Upload
 from udfs.media_evidence import unseen
 
-VERSION: Final = 1
 """First byte of each entry: Python state has no schema evolution in Flink."""
 WAKE_MS: Final = 100
 """Deadlines are kept to this grid. One more makes a time that no tick has, so that a timer of
@@ -249,20 +249,16 @@ def case_key(content_id: str, revision: int) -> str:
     return f"{content_id}\x00{revision}"
 
 
-_VERSION_BYTE: Final = bytes([VERSION])
-_encoder: Final = msgspec.msgpack.Encoder()
-_decoder: Final = msgspec.msgpack.Decoder(Case)
+_KEPT: Final = Kept(Case, 1, "case")
 
 
 def _encode(case: Case) -> bytes:
-    return _VERSION_BYTE + _encoder.encode(case)
+    return _KEPT.encode(case)
 
 
 def _decode(value: bytes) -> Case:
     """Read an entry; one that cannot be read is as if it were not there."""
-    if value[:1] != _VERSION_BYTE:
-        return Case()
     try:
-        return _decoder.decode(value[1:])
-    except msgspec.DecodeError:
+        return _KEPT.decode(value)
+    except StateError:
         return Case()

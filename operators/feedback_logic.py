@@ -23,11 +23,11 @@ from operators.metrics import Metrics
 from operators.moderation_logic import ValueState
 from operators.outcome_records import Record
 from operators.report_window import Reported, added, heaviest
-from operators.user_state import StateError
 from schemas.errors import InvalidUploadError
 from schemas.features import UserFeatures
 from schemas.feedback import JoinedFeedback, Report, Said, Spoken, decode_said, event_key
 from schemas.feedback_job import FeedbackDocument
+from schemas.kept import StateError
 from schemas.topics import Topics
 from schemas.user_events import UserErased, decode_user_event
 from udfs.reporters import reporter_trust

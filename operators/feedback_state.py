@@ -1,8 +1,4 @@
-"""The one keyed value of a content in the feedback job: what was decided, and what was said.
-
-Layout: version byte, then MessagePack. Python state has no schema evolution in Flink: the version
-byte is how a later release recognises what an earlier one wrote.
-"""
+"""The one keyed value of a content in the feedback job: what was decided, and what was said."""
 
 from __future__ import annotations
 
@@ -11,11 +7,9 @@ from typing import Final
 import msgspec
 
 from operators.report_window import Reported
-from operators.user_state import StateError
 from schemas.categories import Action, ContentType, Status
 from schemas.feedback import Spoken
-
-VERSION: Final = 1
+from schemas.kept import Kept
 
 
 class Decided(msgspec.Struct, frozen=True, array_like=True):
@@ -91,14 +85,12 @@ class Memory(msgspec.Struct, array_like=True):
     """Thresholds that reports of that revision have passed."""
 
 
-_encoder: Final = msgspec.msgpack.Encoder()
-_decoder: Final = msgspec.msgpack.Decoder(Memory)
-_HEAD: Final = bytes([VERSION])
+_KEPT: Final = Kept(Memory, 1, "keyed value")
 
 
 def encode_memory(memory: Memory) -> bytes:
     """The value that is kept."""
-    return _HEAD + _encoder.encode(memory)
+    return _KEPT.encode(memory)
 
 
 def decode_memory(value: bytes | None) -> Memory:
@@ -107,11 +99,4 @@ def decode_memory(value: bytes | None) -> Memory:
     Raises:
         StateError: for an unknown version or a damaged value.
     """
-    if not value:
-        return Memory()
-    if value[0] != VERSION:
-        raise StateError(f"keyed value has version {value[0]}, this code reads {VERSION}")
-    try:
-        return _decoder.decode(value[1:])
-    except msgspec.DecodeError as error:
-        raise StateError(f"keyed value cannot be read: {error}") from None
+    return _KEPT.decode(value) if value else Memory()

@@ -18,11 +18,12 @@ from operators.metrics import Metrics
 from operators.outcome_records import OutcomeRecords, Record, Scored
 from operators.tick_batch import TickBatch
 from operators.user_memory import TrustKeeper, UserMemory, decode_memory
-from operators.user_state import Arrived, StateError
+from operators.user_state import Arrived
 from operators.velocity import VelocityConfig
 from schemas.errors import InvalidUploadError
 from schemas.evidence import MediaEvidence, decode_evidence
 from schemas.feedback import decode_appeal
+from schemas.kept import StateError
 from schemas.report_evidence import decode_report_evidence, is_reports
 from schemas.settings import CaseSettings
 from schemas.topics import Topics

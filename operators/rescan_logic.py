@@ -26,6 +26,7 @@ from schemas.evidence import (
     encode_evidence,
     evidence_id,
 )
+from schemas.kept import Kept, StateError
 from schemas.media_job import RescanPart
 from schemas.rescan import BankWait
 from schemas.upload import Upload
@@ -33,7 +34,6 @@ from udfs.bank_shelf import is_there
 
 TRANSIENT: Final = frozenset({"unreachable", "timeout"})
 """Kinds of failure, at fetching, that are the store's and may pass."""
-_VERSION: Final = b"\x01"
 _AT_ONCE: Final = 1000
 """Uploads that are given up in one go, at most."""
 _HOUR_MS: Final = 3_600_000
@@ -87,6 +87,8 @@ class RescanState(Protocol):
 
 
 T = TypeVar("T", Queue, Waiting)
+_QUEUES: Final = Kept(Queue, 1, "queue")
+_WAITING: Final = Kept(Waiting, 1, "waiting medium")
 
 
 class Found(NamedTuple):
@@ -154,7 +156,7 @@ class RescanLogic:
         if not queue.due_ms:
             queue.failures = 1  # the try before this one
             queue.due_ms = int(self._now_ms() + self._pause_ms(1))
-        state.put_head(_encoded(queue))
+        state.put_head(_QUEUES.encode(queue))
         return queue.due_ms
 
     def on_turn(self, state: RescanState) -> Found:
@@ -177,14 +179,14 @@ class RescanLogic:
             queue.due_ms = now + 1
         else:
             queue.due_ms = max(now + 1, min(waiting.not_before_ms for waiting in rest))
-        state.put_head(_encoded(queue))
+        state.put_head(_QUEUES.encode(queue))
         return Found([*given_up, *published], queue.due_ms)
 
     def _expire(self, state: RescanState, queue: Queue, now: int) -> list[MediaEvidence]:
         """Give up what has waited for too long."""
         found: list[MediaEvidence] = []
         while queue.first < queue.next and len(found) < _AT_ONCE:
-            waiting = _decoded(state.entry(queue.first), Waiting)
+            waiting = _decoded(state.entry(queue.first), _WAITING)
             if waiting is None:
                 _take_first(state, queue)
                 continue
@@ -293,30 +295,26 @@ def _key(upload: Asked) -> str:
 
 
 def _queue(state: RescanState) -> Queue:
-    return _decoded(state.head(), Queue) or Queue()
+    return _decoded(state.head(), _QUEUES) or Queue()
 
 
 def _put(state: RescanState, queue: Queue, waiting: Waiting) -> None:
-    state.put_entry(queue.next, _encoded(waiting))
+    state.put_entry(queue.next, _WAITING.encode(waiting))
     queue.next += 1
 
 
 def _take_first(state: RescanState, queue: Queue) -> Waiting | None:
-    waiting = _decoded(state.entry(queue.first), Waiting)
+    waiting = _decoded(state.entry(queue.first), _WAITING)
     state.drop_entry(queue.first)
     queue.first += 1
     return waiting
 
 
-def _encoded(value: Queue | Waiting) -> bytes:
-    return _VERSION + msgspec.msgpack.encode(value)
-
-
-def _decoded(value: bytes | None, kind: type[T]) -> T | None:
+def _decoded(value: bytes | None, kept: Kept[T]) -> T | None:
     """None where nothing is there that this version can read."""
-    if value is None or value[:1] != _VERSION:
+    if value is None:
         return None
     try:
-        return msgspec.msgpack.decode(value[1:], type=kind)
-    except msgspec.DecodeError:
+        return kept.decode(value)
+    except StateError:
         return None

@@ -11,14 +11,15 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from operators.metrics import Metrics
-from operators.user_state import Arrived, StateError, UserValue, decode_state, encode_state
+from operators.user_state import Arrived, UserValue, decode_state, encode_state
 from operators.velocity import Event, VelocityConfig, VelocityRing, fingerprint
 from schemas.features import Velocity
+from schemas.kept import StateError
 from schemas.trust import Labelled, Overturned, TrustDocument, UserRow
 from udfs.contracts import Item, Outcome
 from udfs.trust import apply, at_upload, features, row, worth_telling
 from udfs.trust_events import labels_of, of_decision, of_reports
-from udfs.trust_state import TrustState, TrustStateError, decode_trust, encode_trust
+from udfs.trust_state import TrustState, decode_trust, encode_trust
 
 _NOBODY: Final = TrustState()
 
@@ -89,7 +90,7 @@ def decode_memory(
     try:
         ring = VelocityRing(kept.velocity, velocity)
         trust = _NOBODY if kept.trust is None else decode_trust(kept.trust)
-    except (TrustStateError, ValueError) as error:
+    except ValueError as error:
         raise StateError(str(error)) from None
     return UserMemory(ring, trust, kept.trust or b""), kept.waiting
 

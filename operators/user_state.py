@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from schemas.features import Velocity
+from schemas.kept import StateError
 
 VERSION: Final = 2
 _HEADER: Final = struct.Struct("<BII")
@@ -30,10 +31,6 @@ class Arrived(msgspec.Struct, frozen=True, array_like=True):
     offset: int
     broker_ms: int
     velocity: Velocity
-
-
-class StateError(ValueError):
-    """A keyed value that this code cannot read."""
 
 
 _encoder: Final = msgspec.msgpack.Encoder()

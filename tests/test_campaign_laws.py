@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from operators.campaign_state import Group, decode_group, encode_group
 from operators.feedback_logic import Arrival
-from operators.user_state import StateError
 from schemas.campaign import Campaign
 from schemas.evidence import FrameHash, Hashes, MediaEvidence, encode_evidence
+from schemas.kept import StateError
 from tests.campaign_kit import (
     EXACT,
     MINUTE,

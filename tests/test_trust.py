@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from schemas.errors import ConfigError, InvalidUploadError
 from schemas.features import UserFeatures
+from schemas.kept import StateError
 from schemas.settings import ROOT
 from schemas.trust import (
     Decided,
@@ -35,7 +36,7 @@ from udfs.trust import (
     row,
     strikes,
 )
-from udfs.trust_state import TrustState, TrustStateError, decode_trust, encode_trust
+from udfs.trust_state import TrustState, decode_trust, encode_trust
 
 DAY = 86_400_000
 T0 = 1_767_225_600_000
@@ -175,7 +176,7 @@ def test_what_is_kept_is_bounded() -> None:
 
 @pytest.mark.parametrize("value", [b"\x02\x96", b"\x01", b"\x01\xff\xff", b"\x01\x90garbage"])
 def test_a_value_that_cannot_be_read_is_an_error(value: bytes) -> None:
-    with pytest.raises(TrustStateError):
+    with pytest.raises(StateError):
         decode_trust(value)
 
 

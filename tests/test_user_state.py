@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operators.user_state import Arrived, StateError, UserValue, decode_state, encode_state
+from operators.user_state import Arrived, UserValue, decode_state, encode_state
 from schemas.features import SINGLE, Velocity, Window
+from schemas.kept import StateError
 
 windows = st.builds(
     Window,

@@ -1,8 +1,4 @@
-"""The state that a user's trust is read from, and how it is kept.
-
-Layout: version byte, then MessagePack. Python state has no schema evolution in Flink: the version
-byte is how a later release recognises what an earlier one wrote.
-"""
+"""The state that a user's trust is read from, and how it is kept."""
 
 from __future__ import annotations
 
@@ -11,11 +7,10 @@ from typing import Final
 
 import msgspec
 
+from schemas.kept import Kept
 from schemas.trust import Labelled
 
-VERSION: Final = 1
 NEVER: Final = 2**62
-_HEAD: Final = bytes([VERSION])
 _UNKNOWN: Final = -1
 
 
@@ -100,33 +95,21 @@ class TrustState(msgspec.Struct, frozen=True, array_like=True):
         return self.totals[3]
 
 
-class TrustStateError(ValueError):
-    """A kept value that this code cannot read."""
-
-
-_encoder: Final = msgspec.msgpack.Encoder()
-_decoder: Final = msgspec.msgpack.Decoder(TrustState)
+_KEPT: Final = Kept(TrustState, 1, "trust")
 
 
 def encode_trust(state: TrustState) -> bytes:
     """The value that is kept."""
-    return _HEAD + _encoder.encode(state)
+    return _KEPT.encode(state)
 
 
 def decode_trust(value: bytes | None) -> TrustState:
     """Read a kept value; an empty state where there is none.
 
     Raises:
-        TrustStateError: for an unknown version or a damaged value.
+        StateError: for an unknown version or a damaged value.
     """
-    if not value:
-        return TrustState()
-    if value[0] != VERSION:
-        raise TrustStateError(f"trust has version {value[0]}, this code reads {VERSION}")
-    try:
-        return _decoder.decode(value[1:])
-    except msgspec.DecodeError as error:
-        raise TrustStateError(f"trust cannot be read: {error}") from None
+    return _KEPT.decode(value) if value else TrustState()
 
 
 def content_hash(content_id: str) -> int:
