@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from schemas.settings import Settings
+from schemas.settings import ROOT, Settings
 
 
 class Section(Protocol):
@@ -29,7 +29,8 @@ def settings_beside(settings: Settings, name: str, section: Section, *, local: b
     flink = settings.flink
     folder = flink.checkpoint_dir
     if local:
-        folder = f"{folder.rstrip('/')}/{name}" if folder else f".run/{name}-checkpoints"
+        own = ROOT / ".run" / f"{name}-checkpoints"
+        folder = f"{folder.rstrip('/')}/{name}" if folder else str(own)
     changes = {
         "checkpoint_dir": folder,
         "checkpoint_interval_ms": section.checkpoint_interval_ms,

@@ -11,6 +11,7 @@ from typing import Final
 
 from pyflink.table import StreamTableEnvironment
 
+from jobs.beside import settings_beside
 from operators.erasures import read_erasures
 from operators.kafka_tables import json_source_ddl, source_ddl
 from operators.table_sql import (
@@ -42,31 +43,18 @@ def job_settings(settings: Settings, *, local: bool) -> Settings:
         settings: of the moderation job beside it.
         local: a mini-cluster; its checkpoints must not lie among the moderation job's.
     """
-    tables, flink = settings.tables, settings.flink
+    own = settings_beside(settings, "tables", settings.tables, local=local)
     options = {
         # Files become part of a table when the checkpoint that they belong to is complete.
         "execution.checkpointing.mode": "EXACTLY_ONCE",
         "table.local-time-zone": "UTC",
-        **flink.options,
+        **own.flink.options,
     }
-    folder = flink.checkpoint_dir
-    if local:
-        own = ROOT / ".run" / "tables-checkpoints"
-        folder = f"{folder.rstrip('/')}/tables" if folder else own.as_uri()
-    changes = {
-        "options": options,
-        "checkpoint_dir": folder,
-        "checkpoint_interval_ms": tables.checkpoint_interval_ms,
-        "buffer_timeout_ms": 100,  # nobody waits for a row
-    }
+    # Nobody waits for a row.
+    flink = own.flink.model_copy(update={"options": options, "buffer_timeout_ms": 100})
     # Without a checkpoint it reads what the topics still hold: a row that is there stays one row.
-    kafka = {"group_id": tables.group_id, "start": "earliest-offset"}
-    return settings.model_copy(
-        update={
-            "flink": flink.model_copy(update=changes),
-            "kafka": settings.kafka.model_copy(update=kafka),
-        }
-    )
+    kafka = own.kafka.model_copy(update={"start": "earliest-offset"})
+    return own.model_copy(update={"flink": flink, "kafka": kafka})
 
 
 def build(t_env: StreamTableEnvironment, settings: Settings, *, bounded: bool = False) -> None:
