@@ -49,9 +49,11 @@ def _facts(values: dict[str, Any], names: Iterable[str]) -> str:
 
 def _speed(metrics: dict[str, Any]) -> str:
     rows = [(tokens, f"{ms:.1f}") for tokens, ms in metrics.get("speed_ms", {}).items()]
+    kept = metrics.get("in_float")
+    but = f"; in float, as 8 bits are too coarse: {', '.join(kept)}" if kept else ""
     return f"""## Cost
 
-Milliseconds a window on one core of the machine that wrote this ({metrics.get("served")}):
+Milliseconds a window on one core of the machine that wrote this ({metrics.get("served")}{but}):
 
 {_table(("tokens", "ms"), rows)}"""
 
