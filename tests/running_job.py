@@ -50,6 +50,7 @@ def environment(settings: Settings, checkpoints: Path, **more: str) -> dict[str,
         "SLUICE_FLINK__CHECKPOINT_DIR": checkpoints.as_uri(),
         # Tests run side by side: who lets all others go first would wait for the end of them all.
         "SLUICE_MEDIA__BACKGROUND": "false",
+        "SLUICE_TABLES__BACKGROUND": "false",
         **more,
     }
 
