@@ -18,7 +18,8 @@ import pytest
 from operators import media_nursery
 from operators.media_nursery import Nursery, _Child
 from operators.yielding import LOWEST, waits_for_processor
-from schemas.settings import ROOT
+from schemas.settings import ROOT, Settings, TablesSettings
+from scripts.cli import run_tables
 
 _STAND_BACK = """
 import json, os, subprocess, tempfile
@@ -167,3 +168,23 @@ def test_who_is_kept_from_working_is_not_killed_for_being_late(
     nursery._running[pid] = _Child(1, now - 2, now - 1)
     nursery._kill_overdue()
     assert pid in nursery._overdue
+
+
+@pytest.mark.parametrize("background", [True, False])
+def test_the_tables_job_stands_back_before_it_starts_anything(
+    monkeypatch: pytest.MonkeyPatch, *, background: bool
+) -> None:
+    class Started(Exception):  # noqa: N818 - no error
+        pass
+
+    def start() -> None:
+        raise Started
+
+    stood_back: list[bool] = []
+    monkeypatch.setattr(run_tables, "stop_on_signals", lambda: None)
+    monkeypatch.setattr(run_tables, "yield_to_others", lambda: stood_back.append(True))
+    monkeypatch.setattr(run_tables, "put_on_class_path", start)
+    settings = Settings(tables=TablesSettings(background=background))
+    with pytest.raises(Started):
+        run_tables.run(settings, bounded=True, resume=False)
+    assert bool(stood_back) == background
