@@ -33,21 +33,7 @@ class Live(msgspec.Struct, frozen=True, array_like=True):
     """As its bank was published last, by whomever; None: not yet."""
 
 
-_KEPT: Final = Kept(Live, 1, "kept campaign")
-
-
-def encode_live(live: Live) -> bytes:
-    """The value that is kept."""
-    return _KEPT.encode(live)
-
-
-def decode_live(value: bytes) -> Live:
-    """Read a kept value.
-
-    Raises:
-        StateError: for an unknown version or a damaged value.
-    """
-    return _KEPT.decode(value)
+LIVES: Final = Kept(Live, 1, "kept campaign")
 
 
 class Representative(NamedTuple):

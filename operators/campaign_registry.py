@@ -16,7 +16,7 @@ from typing import Final, NamedTuple, Protocol
 import msgspec
 
 from operators.campaign_count import Crossing, decode_crossing
-from operators.campaign_live import Live, decode_live, encode_live, joined, representative
+from operators.campaign_live import LIVES, Live, joined, representative
 from operators.metrics import Metrics
 from operators.moderation_logic import Record
 from schemas.campaign import BANK_PREFIX, Campaign
@@ -129,7 +129,7 @@ class RegistryLogic:
             self._live = {}
             for name, value in campaigns.items():
                 try:
-                    self._live[name] = decode_live(value)
+                    self._live[name] = LIVES.decode(value)
                 except StateError:
                     # Its bank expires by itself; that is better than a job that fails for ever.
                     self._state_resets.add()
@@ -175,7 +175,7 @@ class RegistryLogic:
             yield self._publish(after)
             after = msgspec.structs.replace(after, published=True)
             live[after.record.campaign_id] = after
-        campaigns.put(after.record.campaign_id, encode_live(after))
+        campaigns.put(after.record.campaign_id, LIVES.encode(after))
 
     def _answered(
         self,
@@ -205,7 +205,7 @@ class RegistryLogic:
             observe_only=each.observe_only if terms is None else terms.observe_only,
         )
         live[name] = after
-        campaigns.put(name, encode_live(after))
+        campaigns.put(name, LIVES.encode(after))
 
     def _end(
         self, each: Live, live: dict[str, Live], campaigns: Kept, *, good: bool

@@ -19,12 +19,11 @@ import msgspec
 from operators.metrics import Metrics
 from operators.user_state import Arrived
 from schemas.evidence import MediaEvidence
-from schemas.kept import Kept, StateError
+from schemas.kept import Kept
 from schemas.settings import CaseSettings
 from schemas.upload import Upload
 from udfs.media_evidence import unseen
 
-"""First byte of each entry: Python state has no schema evolution in Flink."""
 WAKE_MS: Final = 100
 """Deadlines are kept to this grid. One more makes a time that no tick has, so that a timer of
 ticks does not have to look for cases."""
@@ -188,7 +187,7 @@ class Cases:
         now = self._now_ms()
         found = Due([], [])
         for key, value in list(state.items()):
-            case = _decode(value)
+            case = _KEPT.found(value) or Case()
             if not case.deadline_ms:
                 continue
             if not everything and max(case.deadline_ms, self._from_ms) > now:
@@ -211,7 +210,7 @@ class Cases:
     def forget(self, state: CaseState, until_ms: int) -> None:
         """Drop the cases of uploads, and the evidence, that the broker had up to a time."""
         for key, value in list(state.items()):
-            case = _decode(value)
+            case = _KEPT.found(value) or Case()
             newest = case.upload or (case.early[-1] if case.early else None)
             if newest is None or newest.broker_ms <= until_ms:
                 state.remove(key)
@@ -230,10 +229,10 @@ class Cases:
 
     def _read(self, state: CaseState, key: str) -> Case:
         value = state.get(key)
-        return Case() if value is None else _decode(value)
+        return _KEPT.found(value) or Case()
 
     def _write(self, state: CaseState, key: str, case: Case) -> None:
-        state.put(key, _encode(case))
+        state.put(key, _KEPT.encode(case))
 
     def _wake(self, state: CaseState, at_ms: int) -> None:
         state.wake((at_ms // WAKE_MS + 1) * WAKE_MS + 1)
@@ -250,15 +249,3 @@ def case_key(content_id: str, revision: int) -> str:
 
 
 _KEPT: Final = Kept(Case, 1, "case")
-
-
-def _encode(case: Case) -> bytes:
-    return _KEPT.encode(case)
-
-
-def _decode(value: bytes) -> Case:
-    """Read an entry; one that cannot be read is as if it were not there."""
-    try:
-        return _KEPT.decode(value)
-    except StateError:
-        return Case()

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple, Protocol, TypeVar
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -26,7 +26,7 @@ from schemas.evidence import (
     encode_evidence,
     evidence_id,
 )
-from schemas.kept import Kept, StateError
+from schemas.kept import Kept
 from schemas.media_job import RescanPart
 from schemas.rescan import BankWait
 from schemas.upload import Upload
@@ -86,7 +86,6 @@ class RescanState(Protocol):
     def set_known(self, key: str, *, known: bool) -> None: ...
 
 
-T = TypeVar("T", Queue, Waiting)
 _QUEUES: Final = Kept(Queue, 1, "queue")
 _WAITING: Final = Kept(Waiting, 1, "waiting medium")
 
@@ -186,7 +185,7 @@ class RescanLogic:
         """Give up what has waited for too long."""
         found: list[MediaEvidence] = []
         while queue.first < queue.next and len(found) < _AT_ONCE:
-            waiting = _decoded(state.entry(queue.first), _WAITING)
+            waiting = _WAITING.found(state.entry(queue.first))
             if waiting is None:
                 _take_first(state, queue)
                 continue
@@ -295,7 +294,7 @@ def _key(upload: Asked) -> str:
 
 
 def _queue(state: RescanState) -> Queue:
-    return _decoded(state.head(), _QUEUES) or Queue()
+    return _QUEUES.found(state.head()) or Queue()
 
 
 def _put(state: RescanState, queue: Queue, waiting: Waiting) -> None:
@@ -304,17 +303,7 @@ def _put(state: RescanState, queue: Queue, waiting: Waiting) -> None:
 
 
 def _take_first(state: RescanState, queue: Queue) -> Waiting | None:
-    waiting = _decoded(state.entry(queue.first), _WAITING)
+    waiting = _WAITING.found(state.entry(queue.first))
     state.drop_entry(queue.first)
     queue.first += 1
     return waiting
-
-
-def _decoded(value: bytes | None, kept: Kept[T]) -> T | None:
-    """None where nothing is there that this version can read."""
-    if value is None:
-        return None
-    try:
-        return kept.decode(value)
-    except StateError:
-        return None

@@ -50,3 +50,10 @@ class Kept(Generic[T]):
             return self._decoder.decode(raw[1:])
         except msgspec.DecodeError as error:
             raise StateError(f"{self._name} cannot be read: {error}") from None
+
+    def found(self, raw: bytes | None) -> T | None:
+        """Likewise; None where nothing is there that this code can read."""
+        try:
+            return None if raw is None else self.decode(raw)
+        except StateError:
+            return None

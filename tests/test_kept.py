@@ -42,8 +42,14 @@ def test_anything_else_is_an_error_that_names_it(raw: bytes) -> None:
         found = THINGS.decode(raw)
     except StateError as error:
         assert str(error).startswith("thing ")
+        assert THINGS.found(raw) is None
     else:
         assert THINGS.decode(THINGS.encode(found)) == found
+        assert THINGS.found(raw) == found
+
+
+def test_nothing_there_is_nothing_found() -> None:
+    assert THINGS.found(None) is None
 
 
 def test_another_version_is_told_from_damage() -> None:

@@ -118,6 +118,12 @@ def test_commands_and_files_that_are_named_are_there(document: Path) -> None:
         assert (document.parent / target).exists(), f"{document.name} links to {target}"
 
 
+def said_by(*command: str) -> str:
+    answer = help_of(*command)
+    assert answer.status == 0, answer.wrong
+    return answer.said
+
+
 def command_lines() -> Iterator[str]:
     """Lines of code blocks that run a command of ours."""
     for document in DOCUMENTS:
@@ -132,9 +138,9 @@ def command_lines() -> Iterator[str]:
 @pytest.mark.parametrize("line", sorted(set(command_lines())))
 def test_examples_use_options_that_there_are(line: str) -> None:
     words = line.split()
-    said = help_of(words[0]).said
+    said = said_by(words[0])
     if len(words) > 1 and re.search(rf"^  {re.escape(words[1])}\s", said, re.MULTILINE):
-        said = help_of(words[0], words[1]).said
+        said = said_by(words[0], words[1])
     for option in re.findall(r"(?<= )--[a-z-]+", line):
         assert option in said, f"scripts/{line}: no {option}"
 

@@ -63,19 +63,20 @@ def quantise_within(
     """
     quantise(source, target)
     found, kept = distance(target), tuple[str, ...]()
+    products = _products(source)
     trial = target.with_suffix(".trial")
     while not found <= most and len(kept) < MOST_KEPT:
         tried = []
-        for name in _products(source):
+        for name in products:
             if name not in kept:
                 quantise(source, trial, (*kept, name))
                 if trial.stat().st_size <= MOST_BYTES:
                     tried.append((distance(trial), name))
         trial.unlink(missing_ok=True)
-        if not tried or min(tried)[0] >= found:
+        best, name = min(tried, default=(found, ""))
+        if best >= found:
             break
-        found, name = min(tried)
-        kept = (*kept, name)
+        found, kept = best, (*kept, name)
     if kept:
         quantise(source, target, kept)
     return kept
